@@ -1,0 +1,40 @@
+"""`python -m tests`: everything that must pass before a change lands: style, types, import contracts, tests.
+
+Arguments go to pytest instead of the default `-m "not slow"`. Every step runs, so that one call shows all that is wrong.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TOOLS = Path(sys.executable).parent
+
+
+def steps(pytest_arguments: list[str]) -> dict[str, list[str]]:
+    """Return {what it checks: command}."""
+    python = sys.executable
+    return {
+        "style": [python, "-m", "ruff", "check", "."],
+        "format": [python, "-m", "ruff", "format", "--check", "."],
+        "types": [python, "-m", "mypy"],
+        "import contracts": [str(TOOLS / "lint-imports"), "--no-logo"],
+        "tests": [python, "-m", "pytest", "-q", *(pytest_arguments or ["-m", "not slow and not envoy"])],
+    }
+
+
+def main() -> int:
+    failed = []
+    for name, command in steps(sys.argv[1:]).items():
+        print(f"== {name}", flush=True)
+        began = time.monotonic()
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+            failed.append(name)
+        print(f"   {time.monotonic() - began:.1f} s", flush=True)
+    print(f"FAILED: {', '.join(failed)}" if failed else "all passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
