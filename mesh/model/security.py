@@ -1,0 +1,50 @@
+"""What one side of a mutual TLS connection presents and trusts, as values: who speaks TLS reads them, who issues makes them."""
+
+import attrs
+
+from mesh.model.names import SpiffeId
+
+
+@attrs.frozen(kw_only=True)
+class TrustBundle:
+    """The root certificates of one trust domain, PEM each, newest first. Several stand side by side while roots rotate."""
+
+    trust_domain: str
+    roots_pem: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Svid:
+    """A workload's X.509 certificate with its private key; the key is never shown. Times are seconds since the epoch."""
+
+    spiffe_id: SpiffeId
+    chain_pem: str  # leaf first, then intermediates
+    private_key_pem: str = attrs.field(repr=False)
+    not_before: float
+    not_after: float
+
+
+@attrs.frozen(kw_only=True)
+class ClientTls:
+    """How to call: what to present (None: nothing) and whom to accept.
+
+    A peer is accepted when its chain ends in `trust` and it carries one of `expected_peers`, or, where that is empty,
+    the name `server_name` (DNS name or IP address) as a subject alternative name. `sni` is sent in the clear.
+    """
+
+    trust: tuple[TrustBundle, ...]
+    svid: Svid | None = None
+    expected_peers: tuple[SpiffeId, ...] = ()
+    server_name: str = ""
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ServerTls:
+    """How to be called: what to present, and whether a client certificate that ends in `trust` is required."""
+
+    svid: Svid
+    trust: tuple[TrustBundle, ...] = ()
+    require_client_certificate: bool = True
+    alpn: tuple[str, ...] = ()
