@@ -1,0 +1,45 @@
+"""Joining the settings of several policies into one: what comes later wins, part by part. Pure.
+
+Source: RFC 7396 (JSON Merge Patch) on each policy's `default`, as Kuma merges: mappings are merged, scalars and lists
+replaced; nulls, which would remove, cannot be written. Lists under keys that start with `append` are joined.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mesh.policy.authorization import PeerMatch, Permissions
+from mesh.resources.policy import Conf, Rule
+
+
+def merge(confs: Iterable[Conf]) -> Conf:
+    """Merge settings from first to last; the given ones stay as they are."""
+    merged: dict[str, Any] = {}
+    for conf in confs:
+        merged = _patched(merged, conf)
+    return merged
+
+
+def permissions(rules: Iterable[Rule]) -> Permissions:
+    """Join permissions, which are not merged: whoever is denied by one rule is denied, whatever others allow."""
+    lists: dict[str, list[PeerMatch]] = {"deny": [], "allowWithShadowDeny": [], "allow": []}
+    for rule in rules:
+        for name, peers in lists.items():
+            peers += rule.default.get(name, ())
+    return Permissions(
+        deny=tuple(lists["deny"]),
+        allow_with_shadow_deny=tuple(lists["allowWithShadowDeny"]),
+        allow=tuple(lists["allow"]),
+    )
+
+
+def _patched(target: Conf, patch: Conf) -> dict[str, Any]:
+    result = dict(target)
+    for key, value in patch.items():
+        before = result.get(key)
+        if isinstance(value, dict):
+            result[key] = _patched(before if isinstance(before, dict) else {}, value)
+        elif key.startswith("append") and isinstance(before, tuple):
+            result[key] = before + value
+        else:
+            result[key] = value
+    return result

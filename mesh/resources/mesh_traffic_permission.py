@@ -1,0 +1,16 @@
+"""MeshTrafficPermission: who may call the selected inbounds, by SPIFFE ID or server name. Nobody who is not allowed."""
+
+from mesh.resources.policy import peer_match, policy_kind
+from mesh.resources.schema import ListOf, Record
+
+_PEERS = ListOf(peer_match())
+
+MESH_TRAFFIC_PERMISSION = policy_kind(
+    "MeshTrafficPermission",
+    path="meshtrafficpermissions",
+    short="mtp",
+    rules=Record(
+        {"deny": _PEERS, "allowWithShadowDeny": _PEERS, "allow": _PEERS},
+        retired={"action": "write who is meant: allow: [{spiffeID: {type: Prefix, value: spiffe://DOMAIN/}}]"},
+    ),
+)
