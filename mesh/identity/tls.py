@@ -1,0 +1,268 @@
+"""TLS 1.3 by OpenSSL, for pumps and for Trio streams, on whatever carries bytes: sockets or the simulated network.
+
+OpenSSL proves that the peer holds the key of a certificate from our roots. Whom that makes the peer, and whether the
+certificates are valid now, judges `trust` at the environment's wall clock, which OpenSSL does not know.
+"""
+
+import os
+import ssl
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from typing import Any
+
+import attrs
+from trio.abc import HalfCloseableStream
+
+from mesh.identity.certificate_path import PeerRefused, Role
+from mesh.identity.handshake import Done, Farewell, Handshake, plain_alert, shake_connection, shake_stream
+from mesh.identity.tls_connection import TlsConnection
+from mesh.identity.tls_session import SCRATCH_BYTES, TlsSession, translate
+from mesh.identity.tls_stream import TlsStream
+from mesh.identity.trust import PathCache, PeerVerifier
+from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, Violation
+from mesh.model.names import Address, SpiffeId
+from mesh.model.security import ClientTls, ServerTls, Svid, TrustBundle
+from mesh.runtime.environment import Connection, TlsContext
+
+CONTEXTS_MAX = 32
+SESSIONS_MAX = 1024  # Kept for resumption, one a server.
+TICKETS = 1  # Sent by a server after each handshake; each costs it 200 us.
+
+_NO_CHECK_TIME = 0x200000  # Source: OpenSSL X509_V_FLAG_NO_CHECK_TIME; Python has no name for it.
+_DER = 2  # Source: CPython _ssl.ENCODING_DER
+
+
+@attrs.define(eq=False)
+class _ClientSide:
+    """OpenSSL's context for one set of credentials, and the sessions that it can resume."""
+
+    context: ssl.SSLContext
+    sessions: OrderedDict[Address, ssl.SSLSession] = attrs.field(factory=OrderedDict)
+
+    def keep(self, server: Address, session: ssl.SSLSession | None) -> None:
+        if session is None or not session.has_ticket:
+            return
+        self.sessions[server] = session
+        if len(self.sessions) > SESSIONS_MAX:
+            self.sessions.popitem(last=False)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Shaken:
+    """What a handshake brought."""
+
+    session: TlsSession
+    peer: SpiffeId | None
+    alpn: str | None
+
+
+class OpenSslTls:
+    """See `mesh.runtime.environment.Tls`. One a host; its contexts share what they have verified.
+
+    With `dates_by_openssl`, OpenSSL checks dates by the machine's clock as well, so that a client whose certificate
+    has expired is told so by an alert; else a server can only close. For wall clocks that are the machine's.
+    """
+
+    def __init__(
+        self, wall_clock: Callable[[], float], *, dates_by_openssl: bool = False, cache: PathCache | None = None
+    ) -> None:
+        """`cache` may be shared with other hosts of a simulation."""
+        self._wall_clock = wall_clock
+        self._dates_by_openssl = dates_by_openssl
+        self._cache = PathCache() if cache is None else cache
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        # Clusters differ in whom they expect, not in credentials: they share OpenSSL's context, which is slow to make.
+        self._client_sides: OrderedDict[tuple[Svid | None, tuple[TrustBundle, ...], tuple[str, ...]], _ClientSide]
+        self._client_sides = OrderedDict()
+
+    def client(self, config: ClientTls) -> TlsContext:
+        """Prepare to call. Raises: IdentityError (unusable certificate, key or root), ConfigError (SNI)."""
+        sni = config.sni or config.server_name
+        _check_sni(sni)
+        verifier = PeerVerifier(
+            config.trust,
+            role=Role.SERVER,
+            expected_peers=config.expected_peers,
+            server_name=config.server_name,
+            cache=self._cache,
+        )
+        return _ClientContext(self._client_side(config), sni, verifier, self._wall_clock, self._scratch)
+
+    def server(self, config: ServerTls) -> TlsContext:
+        """Prepare to be called. Raises: IdentityError (unusable certificate, key or root)."""
+        context = self._new_context(ssl.PROTOCOL_TLS_SERVER, config.trust, config.alpn)
+        context.num_tickets = TICKETS
+        if config.require_client_certificate:
+            context.verify_mode = ssl.CERT_REQUIRED
+        else:
+            context.verify_mode = ssl.CERT_OPTIONAL if config.trust else ssl.CERT_NONE
+        _load_svid(context, config.svid)
+        verifier = PeerVerifier(config.trust, role=Role.CLIENT, cache=self._cache)
+        return _ServerContext(context, verifier, self._wall_clock, self._scratch)
+
+    def _client_side(self, config: ClientTls) -> _ClientSide:
+        key = (config.svid, config.trust, config.alpn)
+        side = self._client_sides.get(key)
+        if side is None:
+            context = self._new_context(ssl.PROTOCOL_TLS_CLIENT, config.trust, config.alpn)
+            if config.svid is not None:
+                _load_svid(context, config.svid)
+            side = self._client_sides[key] = _ClientSide(context)
+            if len(self._client_sides) > CONTEXTS_MAX:
+                self._client_sides.popitem(last=False)
+        return side
+
+    def _new_context(self, protocol: int, trust: tuple[TrustBundle, ...], alpn: tuple[str, ...]) -> ssl.SSLContext:
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # The verifier checks names, SPIFFE IDs among them.
+        if not self._dates_by_openssl:
+            context.verify_flags |= _NO_CHECK_TIME
+        roots = "".join(pem for bundle in trust for pem in bundle.roots_pem)
+        if roots:
+            try:
+                context.load_verify_locations(cadata=roots)
+            except ssl.SSLError as error:
+                raise IdentityError(f"a trusted root cannot be read: {error.reason}") from error
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
+
+
+@attrs.frozen(eq=False)
+class _ClientContext:
+    _side: _ClientSide
+    _sni: str
+    _verifier: PeerVerifier
+    _wall_clock: Callable[[], float]
+    _scratch: memoryview
+
+    async def handshake(self, connection: Connection) -> Connection:
+        shaken = await shake_connection(self._shake(connection.remote), connection)
+        return TlsConnection(connection, shaken.session, peer=shaken.peer, alpn=shaken.alpn)
+
+    async def handshake_stream(self, stream: HalfCloseableStream) -> tuple[HalfCloseableStream, SpiffeId | None]:
+        # A stream does not know its server, so nothing can be resumed.
+        shaken = await shake_stream(self._shake(None), stream)
+        return TlsStream(stream, shaken.session, peer=shaken.peer, alpn=shaken.alpn), shaken.peer
+
+    def _shake(self, server: Address | None) -> Handshake[_Shaken]:
+        inbound, outbound = bios = ssl.MemoryBIO(), ssl.MemoryBIO()
+        resumable = None if server is None else self._side.sessions.get(server)
+        tls = self._side.context.wrap_bio(
+            inbound, outbound, server_side=False, server_hostname=self._sni or None, session=resumable
+        )
+        last_input = yield from _exchange(tls, inbound, outbound)
+        try:
+            peer = self._verifier.verify(presented_chain(tls), self._wall_clock())
+        except PeerRefused as refusal:
+            if server is not None:
+                self._side.sessions.pop(server, None)
+            # OpenSSL has accepted the server, but it has not heard so: until then a plain alert is in order.
+            raise Farewell(refusal, plain_alert(refusal.fault)) from None
+
+        def keep_session(tls: ssl.SSLObject) -> None:
+            if server is not None:
+                self._side.keep(server, tls.session)
+
+        session = TlsSession(
+            tls,
+            bios,
+            scratch=self._scratch,
+            last_input=last_input,
+            # The ticket comes ahead of the first data.
+            on_data=None if server is None or tls.session_reused else keep_session,
+        )
+        yield Done(outbound.read(), _Shaken(session=session, peer=peer, alpn=tls.selected_alpn_protocol()))
+
+
+@attrs.frozen(eq=False)
+class _ServerContext:
+    _context: ssl.SSLContext
+    _verifier: PeerVerifier
+    _wall_clock: Callable[[], float]
+    _scratch: memoryview
+
+    async def handshake(self, connection: Connection) -> Connection:
+        shaken = await shake_connection(self._shake(), connection)
+        return TlsConnection(connection, shaken.session, peer=shaken.peer, alpn=shaken.alpn)
+
+    async def handshake_stream(self, stream: HalfCloseableStream) -> tuple[HalfCloseableStream, SpiffeId | None]:
+        shaken = await shake_stream(self._shake(), stream)
+        return TlsStream(stream, shaken.session, peer=shaken.peer, alpn=shaken.alpn), shaken.peer
+
+    def _shake(self) -> Handshake[_Shaken]:
+        inbound, outbound = bios = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self._context.wrap_bio(inbound, outbound, server_side=True)
+        last_input = yield from _exchange(tls, inbound, outbound)
+        session = TlsSession(tls, bios, scratch=self._scratch, last_input=last_input)
+        peer = None
+        chain = presented_chain(tls)
+        if chain:
+            try:
+                peer = self._verifier.verify(chain, self._wall_clock())
+            except PeerRefused as refusal:
+                # With the session ticket in front, which is of no use: a resumed session is verified as well.
+                raise Farewell(refusal, session.end()) from None
+        yield Done(outbound.read(), _Shaken(session=session, peer=peer, alpn=tls.selected_alpn_protocol()))
+
+
+def _exchange(tls: ssl.SSLObject, inbound: ssl.MemoryBIO, outbound: ssl.MemoryBIO) -> Generator[bytes, bytes, bytes]:
+    """Exchange messages until OpenSSL is content; return the last input, which may hold data already."""
+    received = b""
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            received = yield outbound.read()
+            if not received:
+                raise BrokenConnection("TLS error: the peer closed during the handshake") from None
+            inbound.write(received)
+        except ssl.SSLError as error:
+            raise Farewell(translate(error), outbound.read()) from error
+        else:
+            return received
+
+
+def presented_chain(tls: ssl.SSLObject) -> list[bytes]:
+    """Return what the peer presented in DER, leaf first; of a resumed session the leaf only, of nobody nothing."""
+    leaf = tls.getpeercert(binary_form=True)
+    if leaf is None:
+        return []
+    if hasattr(tls, "get_unverified_chain"):  # From Python 3.13 on.
+        chain: list[bytes] = tls.get_unverified_chain()
+        return chain or [leaf]
+    direct: Any = getattr(tls, "_sslobj", None)
+    if not hasattr(direct, "get_unverified_chain"):
+        return [leaf]
+    return [certificate.public_bytes(_DER) for certificate in direct.get_unverified_chain() or ()] or [leaf]
+
+
+def _load_svid(context: ssl.SSLContext, svid: Svid) -> None:
+    """Give OpenSSL a chain and its key. Python takes them from files only: from one that exists in memory alone."""
+    pem = (svid.chain_pem + svid.private_key_pem).encode()
+    try:
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("svid", os.MFD_CLOEXEC)
+            try:
+                os.write(fd, pem)
+                context.load_cert_chain(f"/proc/self/fd/{fd}")
+            finally:
+                os.close(fd)
+        else:
+            with tempfile.NamedTemporaryFile() as file:  # Mode 0600, gone at once.
+                file.write(pem)
+                file.flush()
+                context.load_cert_chain(file.name)
+    except ssl.SSLError as error:
+        raise IdentityError(f"the certificate and key of {svid.spiffe_id} cannot be used: {error.reason}") from error
+
+
+def _check_sni(name: str) -> None:
+    try:
+        name.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError([Violation(message=f"{name!r} cannot be sent as server name: {error}")]) from error
+    if name.startswith("."):
+        raise ConfigError([Violation(message=f"{name!r} cannot be sent as server name")])
