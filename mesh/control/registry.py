@@ -1,0 +1,182 @@
+"""Registry: which proxies take part, under which lease, and which of their inbounds are ready. Pure: `now` in seconds.
+
+A proxy joins with its connection's session and stays while it is heard. What the end of its lease means depends on why:
+- its connection ended and did not come back within the grace: it has left;
+- it fell silent, as a host or a network does that fails: it is lost. Lost proxies stay for a while, not ready, so that
+  callers who have nobody else still try them (Envoy's panic) and those behind a partition are not forgotten;
+- nobody at all is heard: then it is we who are cut off, and everybody is awaited as they were.
+So neither an outage nor a restart of the control plane empties the mesh. Source: Netflix Eureka, self-preservation.
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from mesh.model.names import ProxyId
+from mesh.resources.dataplane import Dataplane
+from mesh.resources.resource import Resource
+
+
+@attrs.frozen(kw_only=True)
+class Leases:
+    """How long a proxy stays in each state without a sign of life, in seconds."""
+
+    silence_s: float = 9.0  # three heartbeats
+    disconnect_grace_s: float = 2.0
+    recovery_s: float = 20.0  # longer than the longest pause of a sidecar between two connects
+    lost_s: float = 300.0
+
+
+class Presence(enum.Enum):
+    """How a proxy takes part."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"  # its connection ended a moment ago
+    AWAITED = "awaited"  # known from before we were cut off or restarted
+    LOST = "lost"  # silent, while others are heard
+
+
+@attrs.frozen(kw_only=True)
+class LiveProxy:
+    """A member of the mesh. `inbounds` is `{inbound name: ready}` as reported; an inbound never named is ready."""
+
+    proxy: ProxyId
+    dataplane: Resource
+    presence: Presence = Presence.CONNECTED
+    session: str = ""  # empty unless connected
+    lease_until: float
+    inbounds: Mapping[str, bool] = attrs.field(factory=dict)
+
+    def is_ready(self, inbound: str) -> bool:
+        return self.presence is not Presence.LOST and self.inbounds.get(inbound, True)
+
+    def readiness(self) -> Mapping[str, bool]:
+        """Return `{inbound name: ready}` as others shall see it."""
+        if self.presence is not Presence.LOST:
+            return self.inbounds
+        return {inbound.name: False for inbound in self.dataplane.spec_as(Dataplane).inbounds}
+
+
+@attrs.frozen(kw_only=True)
+class Expired:
+    """What the passing of time brought, each sorted by mesh and name."""
+
+    left: tuple[LiveProxy, ...] = ()
+    lost: tuple[LiveProxy, ...] = ()  # as they were before
+
+
+@attrs.define(eq=False)
+class Registry:
+    """Owner of the set of live proxies."""
+
+    leases: Leases = Leases()
+    _live: dict[ProxyId, LiveProxy] = attrs.field(factory=dict)
+    _proxy_by_session: dict[str, ProxyId] = attrs.field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def proxies(self) -> tuple[LiveProxy, ...]:
+        """Return all live proxies, sorted by mesh and name."""
+        live = self._live
+        return tuple(live[proxy] for proxy in sorted(live, key=lambda proxy: (proxy.mesh, proxy.name)))
+
+    def find(self, proxy: ProxyId) -> LiveProxy | None:
+        return self._live.get(proxy)
+
+    def of_session(self, session: str) -> LiveProxy | None:
+        """Return the proxy that this session holds; None after another took over or the lease ran out."""
+        proxy = self._proxy_by_session.get(session)
+        return None if proxy is None else self._live[proxy]
+
+    def restore(self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], now: float) -> None:
+        """Take over a proxy that was alive before the control plane restarted; it has a while to come back."""
+        assert proxy not in self._live, "restoring comes before the first join"
+        self._live[proxy] = LiveProxy(
+            proxy=proxy,
+            dataplane=dataplane,
+            presence=Presence.AWAITED,
+            lease_until=now + self.leases.recovery_s,
+            inbounds=inbounds,
+        )
+
+    def join(
+        self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], *, session: str, now: float
+    ) -> str:
+        """Enter a connected proxy; return the session that it replaces, empty when there is none."""
+        if not self._hears_anybody(now):
+            self._await_again(now)
+        before = self._live.get(proxy)
+        replaced = before.session if before is not None else ""
+        self._proxy_by_session.pop(replaced, None)
+        self._proxy_by_session[session] = proxy
+        self._live[proxy] = LiveProxy(
+            proxy=proxy,
+            dataplane=dataplane,
+            session=session,
+            lease_until=now + self.leases.silence_s,
+            inbounds=inbounds,
+        )
+        return replaced
+
+    def heard(self, session: str, now: float) -> bool:
+        """Extend the lease of whoever holds this session; False when nobody does any more."""
+        live = self.of_session(session)
+        if live is None:
+            return False
+        self._live[live.proxy] = attrs.evolve(live, lease_until=now + self.leases.silence_s)
+        return True
+
+    def report_health(self, session: str, inbounds: Mapping[str, bool]) -> tuple[str, ...]:
+        """Record the readiness of all inbounds; return the names of those that changed, sorted."""
+        live = self.of_session(session)
+        if live is None:
+            return ()
+        self._live[live.proxy] = attrs.evolve(live, inbounds=dict(inbounds))
+        names = sorted({*inbounds, *live.inbounds})
+        return tuple(name for name in names if live.is_ready(name) != inbounds.get(name, True))
+
+    def disconnect(self, session: str, now: float) -> None:
+        """Note that a connection ended: its proxy has the grace to come back. Nothing when it was replaced."""
+        live = self.of_session(session)
+        if live is not None:
+            self._change(live, Presence.DISCONNECTED, now + self.leases.disconnect_grace_s)
+
+    def next_expiry(self) -> float:
+        """Return when the first lease runs out, infinity when there is none."""
+        return min((live.lease_until for live in self._live.values()), default=math.inf)
+
+    def expire(self, now: float) -> Expired:
+        """End the leases that have run out, each as its reason asks for."""
+        due = [live for live in self.proxies() if live.lease_until <= now]
+        hears_anybody = self._hears_anybody(now)
+        left, lost = [], []
+        for live in due:
+            if not hears_anybody:
+                presence = Presence.LOST if live.presence is Presence.LOST else Presence.AWAITED
+                self._change(live, presence, now + self.leases.recovery_s)
+            elif live.presence is Presence.CONNECTED:
+                self._change(live, Presence.LOST, now + self.leases.lost_s)
+                lost.append(live)
+            else:
+                del self._live[live.proxy]
+                left.append(live)
+        return Expired(left=tuple(left), lost=tuple(lost))
+
+    def _change(self, live: LiveProxy, presence: Presence, lease_until: float) -> None:
+        """Put a proxy into a state without a connection."""
+        self._proxy_by_session.pop(live.session, None)
+        self._live[live.proxy] = attrs.evolve(live, presence=presence, session="", lease_until=lease_until)
+
+    def _hears_anybody(self, now: float) -> bool:
+        """Tell whether somebody spoke lately: within half of the silence that ends a lease there is a heartbeat of each."""
+        heard_since = now + self.leases.silence_s / 2
+        return any(live.session and live.lease_until > heard_since for live in self._live.values())
+
+    def _await_again(self, now: float) -> None:
+        """The first is back: from here on the others have their while."""
+        for live in self._live.values():
+            if live.presence is Presence.AWAITED:
+                self._live[live.proxy] = attrs.evolve(live, lease_until=now + self.leases.recovery_s)

@@ -1,0 +1,213 @@
+"""ControlPlaneClient: the actor in a sidecar that keeps it configured, with and without a control plane.
+
+Owns: the held configuration, the identity, the connection. Accepts: readiness of inbounds (`report_health`).
+Emits: `apply` and `use_identity` on its target. At the start it applies what was kept on disk, before any connection;
+an outage of the control plane changes nothing but that nothing changes any more.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+from trio.abc import HalfCloseableStream
+
+from mesh.config.snapshot import IdentityPart
+from mesh.discovery.encoding import EncodedSnapshot
+from mesh.discovery.identity_keeper import IdentityKeeper
+from mesh.discovery.last_good import LastGood
+from mesh.discovery.messages import PATH, Nack, Welcome
+from mesh.discovery.reconnection import Reconnection, ReconnectionBackoff
+from mesh.discovery.session import ConfigurationTarget, Readiness, RefusedByControlPlane, Session
+from mesh.discovery.subscription import Subscription
+from mesh.discovery.wake_up import WakeUp
+from mesh.discovery.web_socket import MessageSocket, converse_as_client
+from mesh.identity.certificate import KeyType
+from mesh.model.errors import BrokenConnection, ConfigError, ConnectFailed, IdentityError, RemoteProtocolError
+from mesh.model.names import Address
+from mesh.model.security import ClientTls, Svid
+from mesh.runtime.environment import Environment
+
+__all__ = ["ClientStatus", "ConfigurationTarget", "ControlPlaneClient", "ControlPlaneClientSettings"]
+
+
+@attrs.frozen(kw_only=True)
+class ControlPlaneClientSettings:
+    """Where the control plane is and who we are. `dataplane` is the Dataplane resource as a JSON document."""
+
+    address: Address
+    tls: ClientTls | None  # None: plaintext, for a control plane on this host or in tests
+    token: str = attrs.field(repr=False)
+    dataplane: Mapping[str, Any]
+    state_folder: str
+    key_type: KeyType = KeyType.ECDSA_P256
+    connect_timeout_s: float = 5.0
+    answer_timeout_s: float = 10.0
+    backoff: ReconnectionBackoff = ReconnectionBackoff()
+
+
+@attrs.frozen(kw_only=True)
+class ClientStatus:
+    """How it stands with the control plane. `last_error` tells why it is not connected, `last_nack` what was refused."""
+
+    connected: bool
+    session: str = ""
+    version: str = ""  # of the configuration that is live
+    last_nack: Nack | None = None
+    last_error: str = ""
+    certificate_expires: float | None = None  # seconds since the epoch
+
+
+@attrs.define(eq=False)
+class ControlPlaneClient:
+    """One sidecar's end of the configuration stream."""
+
+    env: Environment
+    settings: ControlPlaneClientSettings
+    target: ConfigurationTarget
+    subscription: Subscription = attrs.field(factory=Subscription, init=False)
+    readiness: Readiness = attrs.field(factory=Readiness, init=False)
+    identity: IdentityKeeper = attrs.field(init=False)
+    _welcome: Welcome | None = attrs.field(default=None, init=False)
+    _last_nack: Nack | None = attrs.field(default=None, init=False)
+    _last_error: str = attrs.field(default="", init=False)
+    _worth_keeping: WakeUp = attrs.field(factory=WakeUp, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.identity = IdentityKeeper(
+            env=self.env,
+            key_type=self.settings.key_type,
+            answer_timeout_s=self.settings.answer_timeout_s,
+            use=self._use_identity,
+        )
+
+    async def run(self) -> None:
+        """Apply what is on disk, then stay in touch with the control plane until cancelled."""
+        last_good = LastGood(self.env, self.settings.state_folder)
+        self._restore(*await last_good.load())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep, last_good)
+            await self._stay_connected()
+
+    def report_health(self, inbound: str, ready: bool) -> None:
+        """Tell the control plane whether an inbound is ready; the newest word counts. From tasks and pumps alike."""
+        self.readiness.report(inbound, ready)
+
+    def status(self) -> ClientStatus:
+        """Return how things stand, for the admin interface."""
+        held, svid = self.subscription.held, self.identity.svid
+        return ClientStatus(
+            connected=self._welcome is not None,
+            session=self._welcome.session if self._welcome else "",
+            version=held.version if held else "",
+            last_nack=self._last_nack,
+            last_error=self._last_error,
+            certificate_expires=svid.not_after if svid else None,
+        )
+
+    def _restore(self, encoded: EncodedSnapshot | None, svid: Svid | None) -> None:
+        if encoded is None:
+            return
+        try:
+            snapshot = encoded.decode()
+            part = snapshot.parts.get("identity")
+            if isinstance(part, IdentityPart):
+                if svid is None or str(svid.spiffe_id) != part.spiffe_id:
+                    raise IdentityError(f"no certificate for {part.spiffe_id} was kept")
+                self.identity.restore(svid)
+            self.target.apply(snapshot)
+        except (ConfigError, IdentityError) as error:
+            self.env.log.warning("configuration.not_restored", path=self.settings.state_folder, reason=str(error))
+            return
+        self.subscription.held = encoded
+        self.env.log.info("configuration.restored", version=encoded.version)
+
+    async def _stay_connected(self) -> None:
+        random = self.env.randomness.stream("control-plane-client", self.env.host, "reconnection")
+        reconnection = Reconnection(self.settings.backoff)
+        while True:
+            started = trio.current_time()
+            refused = await self._connect_once()
+            reconnection.after_connection(lived_s=trio.current_time() - started if self._welcome else 0.0)
+            self._welcome = None
+            if refused:
+                await trio.sleep(reconnection.refused_delay_s(random))
+            else:
+                await trio.sleep(reconnection.delay_s(random))
+
+    async def _connect_once(self) -> bool:
+        """Connect and converse until the connection ends; return whether we were refused for good."""
+        try:
+            await self._converse()
+        except RefusedByControlPlane as error:
+            self._note_refusal(error)
+            return not error.retryable
+        except (BrokenConnection, RemoteProtocolError, IdentityError) as error:
+            if self._welcome is not None or str(error) != self._last_error:
+                self.env.log.warning("control_plane.disconnected", reason=str(error))
+            self._last_error = str(error)
+        return False
+
+    def _note_refusal(self, error: RefusedByControlPlane) -> None:
+        if str(error) == self._last_error:
+            return  # Said once: it will be the same every time until an operator acts.
+        self._last_error = str(error)
+        log = self.env.log.warning if error.retryable else self.env.log.error
+        log("control_plane.refused_us", kind=error.kind, reason=str(error), retryable=error.retryable)
+
+    async def _converse(self) -> None:
+        await converse_as_client(
+            await self._open(),
+            host=str(self.settings.address),
+            path=PATH,
+            handshake_timeout_s=self.settings.connect_timeout_s,
+            converse=self._session,
+        )
+
+    async def _open(self) -> HalfCloseableStream:
+        """Return the protected stream. Raises: ConnectFailed, IdentityError, BrokenConnection."""
+        settings = self.settings
+        with trio.move_on_after(settings.connect_timeout_s):
+            stream = await self.env.network.connect(settings.address)
+            if settings.tls is None:
+                return stream
+            try:
+                protected, _ = await self.env.tls.client(settings.tls).handshake_stream(stream)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            return protected
+        raise ConnectFailed(f"no connection within {settings.connect_timeout_s:g} s")
+
+    async def _session(self, socket: MessageSocket) -> None:
+        session = Session(
+            env=self.env,
+            socket=socket,
+            subscription=self.subscription,
+            identity=self.identity,
+            target=self.target,
+            readiness=self.readiness,
+            token=self.settings.token,
+            dataplane=self.settings.dataplane,
+            answer_timeout_s=self.settings.answer_timeout_s,
+            on_welcome=self._on_welcome,
+            on_change=self._worth_keeping.set,
+            on_nack=self._on_nack,
+        )
+        await session.run()
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        self._welcome, self._last_error = welcome, ""
+        self.env.log.info("control_plane.connected", session=welcome.session, address=str(self.settings.address))
+
+    def _on_nack(self, nack: Nack) -> None:
+        self._last_nack = nack
+
+    def _use_identity(self, svid: Svid) -> None:
+        self.target.use_identity(svid)
+        self._worth_keeping.set()
+
+    async def _keep(self, last_good: LastGood) -> None:
+        while True:
+            await self._worth_keeping.wait()
+            await last_good.keep(self.subscription.held, self.identity.svid)

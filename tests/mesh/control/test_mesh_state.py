@@ -1,0 +1,116 @@
+"""Which proxies a change can reach, and what stays known of services that lost their last instance."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from mesh.config.snapshot import ClusterEndpoints
+from mesh.control.mesh_state import MeshState
+from mesh.control.publisher import meshes_of
+from mesh.control.registry import LiveProxy, Presence
+from mesh.model.names import ProxyId
+from mesh.model.security import TrustBundle
+from mesh.resources.loading import load_resource, load_resources
+from mesh.resources.resource import Resource
+
+IDENTITY = """
+{type: MeshIdentity, name: all, mesh: retail, spec: {selector: {dataplane: {matchLabels: {}}}, provider:
+  {type: Bundled, bundled: {autogenerate: {enabled: true}}}}}
+"""
+TRUST = TrustBundle(trust_domain="retail.default.mesh.local", roots_pem=("root",))
+
+
+def live(name: str, number: int, calls: Iterable[str] = ()) -> LiveProxy:
+    networking: dict[str, Any] = {
+        "address": f"10.0.0.{number}",
+        "inbound": [{"port": 80, "servicePort": 8080, "name": "http"}],
+        "outbound": [
+            {"port": 10000 + index, "backendRef": {"kind": "MeshService", "name": service, "port": 80}}
+            for index, service in enumerate(calls)
+        ],
+    }
+    dataplane = load_resource(
+        {
+            "type": "Dataplane",
+            "mesh": "retail",
+            "name": name,
+            "labels": {"kuma.io/workload": name.rpartition("-")[0]},
+            "networking": networking,
+        },
+        file="test",
+    )
+    return LiveProxy(proxy=ProxyId("retail", name), dataplane=dataplane, lease_until=0.0)
+
+
+WEB, CART, BANK = live("web-1", 1, ["cart"]), live("cart-1", 2), live("bank-1", 3)
+
+
+def change(
+    state: MeshState, *proxies: LiveProxy, resources: tuple[Resource, ...] = (), trust: Iterable[TrustBundle] = ()
+) -> tuple[str, ...]:
+    index = state.look(resources, proxies)
+    state.trust_domains(index)
+    return state.take_over(index, trust)
+
+
+def endpoints(state: MeshState, proxy: str, cluster: str) -> Mapping[str, bool]:
+    part = state.build(proxy).decode().parts[f"endpoints/{cluster}"]
+    assert isinstance(part, ClusterEndpoints)
+    return {endpoint.name: endpoint.healthy for endpoint in part.endpoints}
+
+
+def test_change_of_an_endpoint_reaches_itself_and_its_callers() -> None:
+    state = MeshState("retail")
+    assert change(state, WEB, CART, BANK) == ("bank-1", "cart-1", "web-1")
+    assert change(state, WEB, CART, BANK) == ()
+    sick = attrs.evolve(CART, inbounds={"http": False})
+    assert change(state, WEB, sick, BANK) == ("cart-1", "web-1")
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
+
+
+def test_new_instance_reaches_those_who_call_its_service() -> None:
+    state = MeshState("retail")
+    change(state, WEB, CART, BANK)
+    assert change(state, WEB, CART, BANK, live("cart-2", 4)) == ("cart-2", "web-1")
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": True, "cart-2": True}
+
+
+def test_service_that_comes_later_reaches_those_who_waited_for_it() -> None:
+    state = MeshState("retail")
+    change(state, WEB)
+    assert len(state.unresolved("web-1")) == 1
+    assert change(state, WEB, CART) == ("cart-1", "web-1")
+    assert state.unresolved("web-1") == ()
+
+
+def test_service_that_lost_its_last_instance_keeps_its_listener() -> None:
+    state = MeshState("retail")
+    change(state, WEB, CART)
+    assert change(state, WEB) == ("web-1",)
+    assert endpoints(state, "web-1", "cart_80") == {}
+
+
+def test_lost_proxy_stays_among_the_endpoints_and_is_not_ready() -> None:
+    state = MeshState("retail")
+    change(state, WEB, CART)
+    assert change(state, WEB, attrs.evolve(CART, presence=Presence.LOST)) == ("cart-1", "web-1")
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
+
+
+def test_new_trust_reaches_everybody_and_outlives_its_last_proxy() -> None:
+    state = MeshState("retail")
+    resources = tuple(load_resources({"identity.yaml": IDENTITY}))
+    index = state.look(resources, [WEB, CART])
+    assert state.trust_domains(index) == ("retail.default.mesh.local",)
+    assert state.take_over(index, [TRUST]) == ("cart-1", "web-1")
+    assert "trust/retail.default.mesh.local" in state.build("web-1").parts
+    newer = attrs.evolve(TRUST, roots_pem=("newer", "root"))
+    assert change(state, WEB, CART, resources=resources, trust=[newer]) == ("cart-1", "web-1")
+    assert state.trust_domains(state.look(resources, [])) == ("retail.default.mesh.local",)
+
+
+def test_meshes_are_those_that_somebody_wrote_of() -> None:
+    assert meshes_of(()) == ("default",)
+    assert meshes_of(tuple(load_resources({"identity.yaml": IDENTITY}))) == ("retail",)
+    assert meshes_of(tuple(load_resources({"mesh.yaml": "{type: Mesh, name: bank}"}))) == ("bank",)

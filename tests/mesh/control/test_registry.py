@@ -1,0 +1,191 @@
+"""The registry of live proxies against a model that replays the whole history for every question.
+
+Planted, to see this fail: `of_session` that ignores the session (an old connection's end threw out its successor),
+`heard` that extends nothing (proxies were lost although they spoke), `join` that keeps the replaced session,
+`expire` that never asks whether anybody is heard (a control plane that was cut off lost its mesh).
+"""
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mesh.control.registry import Expired, Leases, LiveProxy, Presence, Registry
+from mesh.model.names import Address, ProxyId
+from mesh.resources.dataplane import Dataplane, Inbound
+from mesh.resources.resource import Resource
+
+LEASES = Leases(silence_s=15.0, disconnect_grace_s=2.0, recovery_s=20.0, lost_s=300.0)
+APPLICATION = Address("127.0.0.1", 8080)
+NAMES = ("cart-1", "cart-2", "web-1")
+SESSIONS = tuple(f"{number:016x}" for number in range(40))
+
+
+def dataplane(name: str) -> Resource:
+    networking = Dataplane(
+        address="10.0.0.1", inbounds=(Inbound(address=Address("10.0.0.1", 80), application=APPLICATION, name="http"),)
+    )
+    return Resource(kind="Dataplane", name=name, mesh="retail", spec=networking)
+
+
+Entry = tuple[str, str, float]  # (presence, session, end of the lease)
+
+
+class History(RuleBasedStateMachine):
+    """The model keeps events and no state: `(time, verb, session)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = Registry(LEASES)
+        self.now = 0.0
+        self.events: list[tuple[float, str, str]] = []
+        self.name_by_session: dict[str, str] = {}
+
+    def model(self) -> dict[str, Entry]:
+        """Replay: `{name: entry}` of everybody alive now."""
+        alive: dict[str, Entry] = {}
+        for when, verb, session in self.events:
+            name = self.name_by_session.get(session, "")
+            heard = any(state == "connected" and end - 15.0 > when - 7.5 for state, _, end in alive.values())
+            if verb == "tick":
+                alive = {who: entry for who, old in alive.items() if (entry := self.ticked(old, when, heard))}
+            elif verb == "join":
+                if not heard:
+                    alive = {who: (*old[:2], when + 20.0) if old[0] == "awaited" else old for who, old in alive.items()}
+                alive[name] = ("connected", session, when + 15.0)
+            elif name in alive and alive[name][1] == session:
+                spoke = verb == "heard"
+                alive[name] = ("connected", session, when + 15.0) if spoke else ("disconnected", "", when + 2.0)
+        return alive
+
+    def ticked(self, entry: Entry, when: float, heard: bool) -> Entry | None:
+        state, _, end = entry
+        if end > when:
+            return entry
+        if not heard:
+            return ("lost" if state == "lost" else "awaited", "", when + 20.0)
+        return ("lost", "", when + 300.0) if state == "connected" else None
+
+    @rule(name=st.sampled_from(NAMES))
+    def join(self, name: str) -> None:
+        if len(self.name_by_session) == len(SESSIONS):
+            return
+        session = SESSIONS[len(self.name_by_session)]
+        before = self.model().get(name, ("", "", 0.0))[1]
+        self.name_by_session[session] = name
+        replaced = self.registry.join(ProxyId("retail", name), dataplane(name), {}, session=session, now=self.now)
+        assert replaced == before
+        self.events.append((self.now, "join", session))
+
+    @rule(number=st.integers(0, 39), verb=st.sampled_from(["heard", "disconnect"]))
+    def speak(self, number: int, verb: str) -> None:
+        if not self.name_by_session:
+            return
+        session = SESSIONS[number % len(self.name_by_session)]
+        holds = self.model().get(self.name_by_session[session], ("", "", 0.0))[1] == session
+        if verb == "heard":
+            assert self.registry.heard(session, self.now) is holds
+        else:
+            self.registry.disconnect(session, self.now)
+        self.events.append((self.now, verb, session))
+
+    @rule(span_s=st.sampled_from([0.5, 1.0, 2.0, 5.0, 10.0, 100.0]), beating=st.sets(st.sampled_from(NAMES)))
+    def pass_time(self, span_s: float, beating: set[str]) -> None:
+        self.now += span_s
+        for name, (_, session, _) in sorted(self.model().items()):
+            if name in beating and session:
+                self.registry.heard(session, self.now)
+                self.events.append((self.now, "heard", session))
+        before = self.model()
+        self.events.append((self.now, "tick", ""))
+        after = self.model()
+        expired = self.registry.expire(self.now)
+        assert [live.proxy.name for live in expired.left] == sorted(set(before) - set(after))
+        newly_lost = [name for name in after if after[name][0] == "lost" and before[name][0] != "lost"]
+        assert [live.proxy.name for live in expired.lost] == sorted(newly_lost)
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        actual = {
+            live.proxy.name: (live.presence.value, live.session, live.lease_until) for live in self.registry.proxies()
+        }
+        model = self.model()
+        assert actual == model
+        assert self.registry.next_expiry() == min((end for _, _, end in model.values()), default=float("inf"))
+        for session, name in self.name_by_session.items():
+            live = self.registry.of_session(session)
+            holds = model.get(name, ("", "", 0.0))[1] == session
+            assert (live.proxy.name if live else "") == (name if holds else "")
+
+
+History.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestHistory = History.TestCase
+
+
+def joined(registry: Registry, name: str, session: str) -> None:
+    registry.join(ProxyId("retail", name), dataplane(name), {}, session=session, now=0.0)
+
+
+def test_health_reports_name_what_changed() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    assert registry.report_health(SESSIONS[0], {"http": True}) == ()
+    assert registry.report_health(SESSIONS[0], {"http": False, "admin": False}) == ("admin", "http")
+    assert registry.report_health(SESSIONS[0], {"http": False}) == ("admin",)
+
+
+def test_health_of_a_replaced_session_is_not_taken() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    joined(registry, "web-1", SESSIONS[1])
+    assert registry.report_health(SESSIONS[0], {"http": False}) == ()
+    live = registry.find(ProxyId("retail", "web-1"))
+    assert live is not None and live.is_ready("http")
+
+
+def names(proxies: tuple[LiveProxy, ...]) -> list[str]:
+    return [live.proxy.name for live in proxies]
+
+
+def test_proxy_whose_connection_ended_leaves_after_the_grace() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "cart-1", SESSIONS[0])
+    joined(registry, "web-1", SESSIONS[1])
+    registry.disconnect(SESSIONS[0], now=1.0)
+    assert registry.expire(2.9) == Expired()
+    assert names(registry.expire(3.0).left) == ["cart-1"]
+
+
+def test_silent_proxy_is_lost_and_not_ready_while_others_are_heard() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "cart-1", SESSIONS[0])
+    joined(registry, "web-1", SESSIONS[1])
+    registry.heard(SESSIONS[1], now=14.0)
+    assert names(registry.expire(15.0).lost) == ["cart-1"]
+    live = registry.find(ProxyId("retail", "cart-1"))
+    assert live is not None and live.readiness() == {"http": False}
+    registry.heard(SESSIONS[1], now=315.0)
+    assert names(registry.expire(315.0).left) == ["cart-1"]
+
+
+def test_control_plane_that_hears_nobody_keeps_everybody() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "cart-1", SESSIONS[0])
+    joined(registry, "web-1", SESSIONS[1])
+    registry.heard(SESSIONS[1], now=4.0)
+    for now in (15.0, 19.0, 100.0, 1000.0):
+        assert registry.expire(now) == Expired()
+    live = registry.find(ProxyId("retail", "cart-1"))
+    assert live is not None and live.is_ready("http") and live.presence is Presence.AWAITED
+
+
+def test_those_awaited_have_a_while_from_when_the_first_is_back() -> None:
+    registry = Registry(LEASES)
+    registry.restore(ProxyId("retail", "cart-1"), dataplane("cart-1"), {"http": False}, now=0.0)
+    registry.restore(ProxyId("retail", "web-1"), dataplane("web-1"), {}, now=0.0)
+    assert registry.expire(20.0) == Expired()
+    registry.join(ProxyId("retail", "web-1"), dataplane("web-1"), {}, session=SESSIONS[0], now=39.0)
+    for now in (45.0, 50.0, 55.0):
+        registry.heard(SESSIONS[0], now)
+        assert registry.expire(now) == Expired()
+    registry.heard(SESSIONS[0], 59.0)
+    assert names(registry.expire(59.0).left) == ["cart-1"]
