@@ -1,0 +1,160 @@
+"""One cluster as this proxy uses it: endpoints, balancer, circuit breaker, outlier detection and connections.
+
+Configuration arrives by `update` and keeps the state of whatever stays. Does not carry requests: `http_exchange` does.
+"""
+
+from collections.abc import Iterator
+
+from structlog.typing import FilteringBoundLogger
+
+from mesh.config.snapshot import Cluster, ClusterEndpoints
+from mesh.model.randomness import Random
+from mesh.policy.circuit_breaking import CircuitBreaker
+from mesh.policy.failure import FailureKind
+from mesh.policy.load_balancing import LoadBalancer, healthy_or_panic, make_balancer
+from mesh.policy.outlier_detection import HostRecord, OutlierDetector
+from mesh.proxy.upstream_pool import UpstreamEndpoint, UpstreamPool
+from mesh.runtime.environment import Reactor, TlsContext
+from mesh.telemetry.metrics import ClusterStats
+
+
+class ClusterState:
+    """The live state of one cluster. `balancer.pick` is on the request path; all else happens on changes and ticks."""
+
+    def __init__(self, config: Cluster, *, reactor: Reactor, random: Random, log: FilteringBoundLogger) -> None:
+        self.config = config
+        self.stats = ClusterStats()
+        self.breaker = CircuitBreaker(config.circuit_breaking)
+        self.detector = OutlierDetector(config.outlier_detection) if config.outlier_detection else None
+        self.pool = UpstreamPool(reactor, self.breaker, self.stats)
+        self.endpoints: dict[str, UpstreamEndpoint] = {}
+        self._reactor = reactor
+        self._random = random
+        self._log = log.bind(cluster=config.name)
+        self.balancer: LoadBalancer[UpstreamEndpoint] | None = None  # None: there is no endpoint to use
+        self._next_tick = 0.0
+        self.panicking = False
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def update(self, config: Cluster, endpoints: ClusterEndpoints, tls: TlsContext | None) -> None:
+        """Take new configuration: state of endpoints that stay is kept, idle connections to others are closed."""
+        if config.outlier_detection is None:
+            self.detector = None
+        elif self.detector is None:
+            self.detector = OutlierDetector(config.outlier_detection)
+        else:
+            self.detector.replace_config(config.outlier_detection)
+        self.config = config
+        self.breaker.replace_limits(config.circuit_breaking)
+        self.pool.connect_timeout_s = config.timeouts.connect_s
+        self.pool.tls = tls
+        self.pool.tls_required = config.tls is not None
+        self._replace_endpoints(endpoints)
+        self._rebuild()
+
+    def _replace_endpoints(self, wanted: ClusterEndpoints) -> None:
+        kept: dict[str, UpstreamEndpoint] = {}
+        for endpoint in wanted.endpoints:
+            state = self.endpoints.pop(endpoint.name, None)
+            if state is not None and state.address != endpoint.address:
+                self._retire(state)
+                state = None
+            if state is None:
+                state = UpstreamEndpoint(
+                    endpoint.name, endpoint.address, self._reactor, self._new_health(endpoint.name)
+                )
+            state.weight = endpoint.weight
+            state.health = self._new_health(endpoint.name)
+            if state.healthy and not endpoint.healthy:
+                # A draining instance closes soon: no idle connection may be left that a request could still take.
+                self.pool.close_idle(state, since=self._reactor.now())
+            state.healthy = endpoint.healthy
+            kept[endpoint.name] = state
+        for state in self.endpoints.values():
+            self._retire(state)
+        self.endpoints = kept
+
+    def _new_health(self, name: str) -> HostRecord | None:
+        return None if self.detector is None else self.detector.add_host(name)
+
+    def _retire(self, state: UpstreamEndpoint) -> None:
+        state.removed = True
+        self.pool.close_idle(state, since=self._reactor.now())
+        if self.detector is not None:
+            self.detector.remove_host(state.name)
+
+    def _rebuild(self) -> None:
+        selection = healthy_or_panic(self.endpoints.values(), _usable, self.config.load_balancing.panic_percent)
+        self.panicking = selection.panic
+        hosts = selection.hosts
+        self.balancer = make_balancer(self.config.load_balancing, hosts, self._random) if hosts else None
+
+    def on_response(self, endpoint: UpstreamEndpoint, status: int) -> None:
+        """Tell outlier detection how a try ended."""
+        detector, health = self.detector, endpoint.health
+        if detector is None or health is None:
+            return
+        if detector.on_response(health, status, self._reactor.now(), self._random):
+            self._on_ejected(endpoint)
+
+    def on_local_failure(self, endpoint: UpstreamEndpoint, kind: FailureKind) -> None:
+        """Tell outlier detection that a try got no response: could not connect, timed out or was reset."""
+        detector, health = self.detector, endpoint.health
+        if detector is None or health is None:
+            return
+        if detector.on_local_failure(health, kind, self._reactor.now(), self._random):
+            self._on_ejected(endpoint)
+
+    def on_connected(self, endpoint: UpstreamEndpoint) -> None:
+        """Tell outlier detection that an opaque TCP connection was made: the only success that TCP shows."""
+        if self.detector is not None and endpoint.health is not None:
+            self.detector.on_connected(endpoint.health, final=True)
+
+    def _on_ejected(self, endpoint: UpstreamEndpoint) -> None:
+        self._log.info("endpoint.ejected", endpoint=endpoint.name, address=endpoint.label)
+        self._rebuild()
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Yield (name, labels, value) of everything that is counted here, under Envoy's names."""
+        yield from self.stats.samples()
+        breaker = self.breaker
+        yield "upstream_cx_active", {}, breaker.connections
+        yield "upstream_rq_active", {}, breaker.requests
+        yield "upstream_rq_pending_active", {}, breaker.pending_requests
+        yield "upstream_cx_overflow", {}, breaker.connection_overflows
+        yield "upstream_rq_pending_overflow", {}, breaker.pending_overflows + breaker.request_overflows
+        yield "membership_total", {}, len(self.endpoints)
+        yield "membership_healthy", {}, sum(map(_usable, self.endpoints.values()))
+        if self.detector is not None:
+            yield "outlier_detection_ejections_active", {}, self.detector.ejected_count
+            yield "outlier_detection_ejections_overflow", {}, self.detector.overflows
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`: return endpoints, judge success rates, close what has been idle too long."""
+        if self.detector is not None and now >= self._next_tick:
+            self._next_tick = now + self.detector.config.interval_s
+            tick = self.detector.tick(now, self._random)
+            for host in tick.returned:
+                self._log.info("endpoint.returned", endpoint=host.name)
+            for host in tick.ejected:
+                self._log.info("endpoint.ejected", endpoint=host.name, detector=host.last_detector)
+            if tick.returned or tick.ejected:
+                self._rebuild()
+        idle_s = self.config.timeouts.idle_s
+        if idle_s:
+            for endpoint in self.endpoints.values():
+                self.pool.close_idle(endpoint, since=now - idle_s)
+
+    def close(self) -> None:
+        """The cluster is gone from the configuration: close what is idle; requests under way end by themselves."""
+        for endpoint in self.endpoints.values():
+            self._retire(endpoint)
+        self.endpoints = {}
+        self.balancer = None
+
+
+def _usable(endpoint: UpstreamEndpoint) -> bool:
+    return endpoint.healthy and not (endpoint.health is not None and endpoint.health.ejected)

@@ -1,0 +1,72 @@
+"""What is known about one request that a proxy handled: filled along its way, the source of access log, metrics and checks.
+
+One small object a request, no text made before somebody wants it. TCP connections leave a record too (method b"").
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mesh.model.traffic import ResponseFlag
+
+
+class RequestRecord:
+    """One request through one proxy. Times are seconds of the reactor's clock; bytes count bodies as framed on the wire."""
+
+    __slots__ = (
+        "authority",
+        "bytes_received",
+        "bytes_sent",
+        "cluster",
+        "detail",
+        "ended_at",
+        "flags",
+        "inbound",
+        "method",
+        "path",
+        "peer",
+        "request_id",
+        "route",
+        "started_at",
+        "status",
+        "traceparent",
+        "tries",
+        "upstream",
+    )
+
+    def __init__(
+        self,
+        *,
+        inbound: bool,
+        started_at: float,
+        peer: str = "",
+        method: bytes = b"",
+        path: bytes = b"",
+        authority: bytes = b"",
+    ) -> None:
+        self.inbound = inbound
+        self.started_at = started_at
+        self.ended_at = started_at
+        self.peer = peer
+        self.method = method
+        self.path = path
+        self.authority = authority
+        self.status = 0
+        self.flags: tuple[ResponseFlag, ...] = ()
+        self.detail = ""
+        self.route = ""
+        self.cluster = ""
+        self.upstream = ""
+        self.request_id = b""
+        self.traceparent = b""
+        self.tries = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+
+Recorder = Callable[[RequestRecord], None]
+
+
+class RecordSink(Protocol):
+    """Takes completed requests; called on the request path, so it only keeps them."""
+
+    def append(self, record: RequestRecord, /) -> None: ...

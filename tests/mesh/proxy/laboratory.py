@@ -1,0 +1,192 @@
+"""A sidecar between a scripted client and a scripted upstream, over real loopback; no control plane, a fixed snapshot."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from mesh.config.snapshot import (
+    Cluster,
+    ClusterEndpoints,
+    Endpoint,
+    OutboundListener,
+    Part,
+    Route,
+    Snapshot,
+)
+from mesh.discovery.client import ControlPlaneClientSettings
+from mesh.identity.tls import OpenSslTls
+from mesh.model.names import Address
+from mesh.model.traffic import Protocol
+from mesh.proxy.sidecar import Sidecar, SidecarSettings
+from mesh.runtime.environment import Environment
+from mesh.runtime.reactor import EpollReactor
+from mesh.runtime.real import real_environment, wall_clock
+from mesh.telemetry.request_record import RequestRecord
+
+Handler = Callable[["UpstreamCall"], Awaitable[None]]
+
+
+@attrs.define(eq=False)
+class UpstreamCall:
+    """One request as the upstream sees it, and the stream to answer on."""
+
+    head: bytes
+    body: bytes
+    stream: trio.SocketStream
+    at: float
+
+    async def answer(self, status: int = 200, body: bytes = b"ok", headers: Sequence[str] = ()) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
+        await self.stream.send_all("\r\n".join(lines).encode() + body)
+
+
+@attrs.define(eq=False)
+class Upstream:
+    """A server whose answers the test scripts: one handler a request, the last one repeats."""
+
+    handlers: list[Handler]
+    address: Address = Address("127.0.0.1", 0)
+    calls: list[UpstreamCall] = attrs.field(factory=list)
+    connections: int = 0
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            self.address = Address("127.0.0.1", listener.socket.getsockname()[1])
+            task_status.started()
+            async with listener:
+                while True:
+                    stream = await listener.accept()
+                    self.connections += 1
+                    nursery.start_soon(self._serve_connection, stream)
+
+    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        buffer = b""
+        async with stream:
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    try:
+                        data = await stream.receive_some()
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        return
+                    if not data:
+                        return
+                    buffer += data
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                length = 0
+                for line in head.lower().split(b"\r\n"):
+                    if line.startswith(b"content-length:"):
+                        length = int(line.partition(b":")[2])
+                while len(buffer) < length:
+                    buffer += await stream.receive_some()
+                body, buffer = buffer[:length], buffer[length:]
+                call = UpstreamCall(head, body, stream, trio.current_time())
+                self.calls.append(call)
+                handler = self.handlers[min(len(self.calls), len(self.handlers)) - 1]
+                try:
+                    await handler(call)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+
+
+@attrs.define(eq=False)
+class Response:
+    """A response as the client sees it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@attrs.define(eq=False)
+class Lab:
+    """A running sidecar."""
+
+    env: Environment
+    sidecar: Sidecar
+    records: list[RequestRecord]
+    port: int
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def request(self, text: str = "GET / HTTP/1.1\r\nhost: svc\r\n\r\n", body: bytes = b"") -> Response:
+        """Send one request on a connection of its own and read the whole response."""
+        async with await self.connect() as stream:
+            await stream.send_all(text.encode() + body)
+            return await read_response(stream)
+
+
+async def read_response(stream: trio.SocketStream) -> Response:
+    """Read one response framed by content-length or by the end of the connection."""
+    buffer = b""
+    while b"\r\n\r\n" not in buffer:
+        data = await stream.receive_some()
+        assert data, f"the connection ended early: {buffer!r}"
+        buffer += data
+    head, _, body = buffer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = headers.get("content-length")
+    while length is None or len(body) < int(length):
+        data = await stream.receive_some()
+        if not data:
+            break
+        body += data
+    return Response(int(first.split()[1]), headers, body)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    import socket
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def http_parts(
+    port: int, upstreams: Sequence[Address], *, route: dict[str, Any], cluster: dict[str, Any]
+) -> list[Part]:
+    """Return the parts of one outbound HTTP listener with one route to one cluster."""
+    return [
+        Cluster(name="c", protocol=Protocol.HTTP, **cluster),
+        ClusterEndpoints(
+            cluster="c",
+            endpoints=tuple(Endpoint(name=f"c-{i}", address=address) for i, address in enumerate(upstreams)),
+        ),
+        OutboundListener(
+            name="out",
+            address=Address("127.0.0.1", port),
+            protocol=Protocol.HTTP,
+            routes=(Route(name="r", cluster="c", **route),),
+        ),
+    ]
+
+
+async def with_sidecar(
+    tmp_path: Any, parts: Callable[[int], Sequence[Part]], body: Callable[[Lab], Awaitable[None]]
+) -> None:
+    """Run `body` beside a sidecar whose outbound listens on `lab.port`."""
+    log = structlog.get_logger()
+    reactor = EpollReactor(log=log)
+    env = real_environment(
+        "lab", data_dir=str(tmp_path), reactor=reactor, tls=OpenSslTls(wall_clock=wall_clock), log=log, seed=7
+    )
+    records: list[RequestRecord] = []
+    settings = ControlPlaneClientSettings(
+        address=Address("127.0.0.1", 1), tls=None, token="", dataplane={}, state_folder="state"
+    )
+    sidecar = Sidecar(env, SidecarSettings(control_plane=settings, records=records, drain_s=2.0))
+    port = free_port()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        sidecar.apply(Snapshot.of(*parts(port)))
+        sidecar.start_ticking()
+        with trio.fail_after(20):
+            await body(Lab(env, sidecar, records, port))
+        nursery.cancel_scope.cancel()
