@@ -1,0 +1,52 @@
+"""Scales services of a simulated mesh by itself: watches how busy their instances are and carries out what is decided.
+
+One task a service. A new instance begins to start `delay` after it was wanted: machines do not come at once.
+"""
+
+import trio
+
+from sim.assembly import Member, SimulatedMesh
+from sim.scenario.topology import Autoscale, Service
+from sim.workload.autoscaler import OBSERVE_S, Autoscaler
+
+_SAMPLES = 20  # An instant's busy places say little; the mean over OBSERVE_S is judged.
+
+
+async def keep_scaled(mesh: SimulatedMesh, service: Service, config: Autoscale) -> None:
+    """Scale a service until cancelled."""
+    scaler = Autoscaler(config)
+    while True:
+        busy = await _observe(mesh, service)
+        present = mesh.instances(service.name)
+        wanted = scaler.decide(busy=busy, instances=len(present), now=trio.current_time())
+        if wanted == len(present):
+            continue
+        mesh.world.log.record("service.scaling", "autoscaler", service=service.name, instances=wanted)
+        if wanted < len(present):
+            await mesh.stop_instance(present[-1])
+            continue
+        await trio.sleep(config.delay_s)
+        for _ in range(wanted - len(present)):
+            mesh.start_instance(service.name, _emptiest_zone(mesh.instances(service.name), service))
+
+
+async def _observe(mesh: SimulatedMesh, service: Service) -> float:
+    """Return the mean share of busy places over the next OBSERVE_S."""
+    busy = places = 0
+    for _ in range(_SAMPLES):
+        await trio.sleep(OBSERVE_S / _SAMPLES)
+        for member in mesh.instances(service.name):
+            if member.host.alive and member.service is not None:
+                busy += member.service.places.busy
+                places += service.concurrency
+    return busy / places if places else 0.0
+
+
+def _emptiest_zone(present: list[Member], service: Service) -> str:
+    """Return the zone with the fewest instances for what the scenario gave it; of equals the first."""
+    count = {zone: 0 for zone, _ in service.instances}
+    for member in present:
+        if member.what.zone in count:
+            count[member.what.zone] += 1
+    share = {zone: count[zone] / given for zone, given in service.instances if given}
+    return min(share, key=lambda zone: share[zone])

@@ -1,0 +1,91 @@
+"""Everything that checks may look at after a run. Filled by the runner while the run goes on; judged by nobody here."""
+
+import attrs
+
+from sim.scenario.scenario import Scenario
+from sim.scenario.timeline import TimelineEntry
+from sim.workload.observations import ServiceTally, UserLog
+
+
+@attrs.frozen(kw_only=True)
+class Occurrence:
+    """A timeline entry as it happened, in seconds of the run. `bit`: it touched something; a fault that did not is void."""
+
+    entry: TimelineEntry
+    start_s: float
+    end_s: float
+    bit: bool
+
+    @property
+    def title(self) -> str:
+        return self.entry.title()
+
+    def goes_by(self, word: str) -> bool:
+        """Is this what `during WORD` means?"""
+        return word in (self.entry.name, self.entry.word)
+
+
+@attrs.frozen(kw_only=True)
+class ConfigChange:
+    """One change of configuration: when every reachable proxy ran it (None: not before the run ended, or the next change)."""
+
+    what: str
+    start_s: float
+    converged_s: float | None
+    late: tuple[str, ...] = ()  # proxies that still lagged
+
+
+@attrs.frozen(kw_only=True)
+class InsecureRequest:
+    """A request (or connection) that reached an application from another host without a proven identity."""
+
+    host: str
+    at_s: float
+    what: str
+
+
+class TryLog:
+    """Requests that outbound proxies sent, by service: `(start_s, tries)` each."""
+
+    def __init__(self) -> None:
+        self.by_service: dict[str, list[tuple[float, int]]] = {}
+
+    def totals(self) -> tuple[int, int]:
+        """Return how many requests there were, and how many tries they took."""
+        rows = [row for rows in self.by_service.values() for row in rows]
+        return len(rows), sum(tries for _, tries in rows)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Evidence:
+    """One run, as it was seen from outside. Times are seconds of the run; `ended_s` when load stopped."""
+
+    scenario: Scenario
+    ended_s: float
+    users: UserLog
+    services: ServiceTally
+    tries: TryLog = attrs.Factory(TryLog)
+    occurrences: list[Occurrence] = attrs.Factory(list)
+    config_changes: list[ConfigChange] = attrs.Factory(list)
+    insecure: list[InsecureRequest] = attrs.Factory(list)
+    secure_requests: int = 0
+    hops: int = 0  # HTTP requests that went through two sidecars to an application
+
+    def faults(self) -> list[Occurrence]:
+        """Return the occurrences that hurt, in order."""
+        return [occurrence for occurrence in self.occurrences if occurrence.entry.is_fault]
+
+    def nearby(self, moment_s: float, *, after_s: float = 30.0) -> str:
+        """Name what happened at a moment, or what had ended less than `after_s` before; the latest to start, or nothing."""
+        near = [o for o in self.occurrences if o.start_s <= moment_s <= o.end_s + after_s]
+        return max(near, key=lambda o: o.start_s).title if near else ""
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What became of one check. `value` for people, `detail` what was wanted and, when broken, when and by what."""
+
+    name: str
+    ok: bool
+    value: str
+    detail: str

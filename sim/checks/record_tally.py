@@ -1,0 +1,44 @@
+"""Takes the request records of one sidecar and keeps what checks and totals need: who was proven, how many tries.
+
+One a sidecar; called on the request path, so it only counts.
+"""
+
+from collections.abc import Callable
+
+from mesh.config.builder import cluster_name
+from mesh.telemetry.request_record import RequestRecord
+from sim.checks.evidence import Evidence, InsecureRequest
+
+
+class RecordTally:
+    """A RecordSink. `origin_s` is when the scenario began, in seconds of the reactor's clock."""
+
+    def __init__(self, evidence: Evidence, *, host: str, origin_s: Callable[[], float]) -> None:
+        self._evidence = evidence
+        self._host = host
+        self._origin_s = origin_s
+        tries = evidence.tries.by_service
+        self._rows_by_cluster = {
+            cluster_name(service.name, service.kind.port): tries.setdefault(service.name, [])
+            for service in evidence.scenario.services
+        }
+
+    def append(self, record: RequestRecord) -> None:
+        """Count one request or connection."""
+        if record.inbound:
+            evidence = self._evidence
+            if record.peer:
+                evidence.secure_requests += 1
+            else:
+                self._append_insecure(record)
+            if record.method and record.upstream:
+                evidence.hops += 1
+        elif record.tries and record.method:
+            rows = self._rows_by_cluster.get(record.cluster)
+            if rows is not None:
+                rows.append((record.started_at - self._origin_s(), record.tries))
+
+    def _append_insecure(self, record: RequestRecord) -> None:
+        what = f"{record.method.decode('latin-1')} {record.path.decode('latin-1')}".strip() or "connection"
+        at_s = record.started_at - self._origin_s()
+        self._evidence.insecure.append(InsecureRequest(host=self._host, at_s=at_s, what=what))

@@ -1,0 +1,176 @@
+"""Runs a scenario in simulation: builds its mesh, waits until it stands, lets load and timeline go, judges what was seen.
+
+The scenario's time 0 is the moment at which every proxy has its configuration. After the load has stopped, what is
+under way may finish (a drain, bounded), so that counts at the end compare like with like.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from mesh.identity.tls import OpenSslTls
+from mesh.identity.trust import PathCache
+from mesh.model.errors import ConfigError, Violation
+from sim.assembly import SimulatedMesh
+from sim.autoscaling import keep_scaled
+from sim.checks.convergence import ConvergenceWatcher
+from sim.checks.evidence import Evidence, Verdict
+from sim.checks.invariants import judge_warmup
+from sim.checks.judge import judge
+from sim.event_log import Event
+from sim.faults.links import links_of
+from sim.faults.timeline import Timeline
+from sim.host import TlsFactory
+from sim.report import RunResult, Totals, save
+from sim.scenario.scenario import Scenario
+from sim.scenario.timeline import Apply, Scale
+from sim.tls import ModelledTls
+from sim.workload.observations import ServiceTally, UserLog
+from sim.world import World
+
+READY_S_MAX = 120.0  # A mesh that does not stand by then never will.
+DRAIN_S_MAX = 60.0
+_POLL_S = 0.1
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a run is, for a line on the screen. `active` names the faults of the moment."""
+
+    now_s: float
+    duration_s: float
+    active: tuple[str, ...] = ()
+    journeys: int = 0
+
+
+class _Run:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: Scenario, *, until_s: float, on_progress: Callable[[Progress], None] | None) -> None:
+        self.scenario = scenario
+        self.evidence = Evidence(scenario=scenario, ended_s=until_s, users=UserLog(), services=ServiceTally())
+        self.world = World(
+            seed=scenario.seed, network=links_of(scenario.network), tls_factory=_tls_factory(scenario.tls)
+        )
+        self.mesh = SimulatedMesh(scenario, self.world, self.evidence)
+        self.timeline = Timeline(self.mesh, until_s=until_s)
+        self.on_progress = on_progress
+        self.not_ready: tuple[str, ...] = ()
+        if on_progress is not None:
+            self.world.progress = self._report_progress
+
+    async def drive(self, world: World) -> None:
+        """Be the world's driver."""
+        mesh = self.mesh
+        if not await self._wait_ready():
+            return
+        mesh.origin_s = trio.current_time()
+        world.log.record("scenario.began", "timeline")
+        mesh.loading.set()
+        watcher = ConvergenceWatcher(mesh)
+        for entry in self.scenario.timeline:
+            if isinstance(entry.verb, Apply | Scale) and entry.at_s < self.evidence.ended_s:
+                world.start_task(self._watch, watcher, entry.at_s, entry.title(), name="convergence")
+        for service in self.scenario.services:
+            if service.autoscale is not None:
+                world.start_task(keep_scaled, mesh, service, service.autoscale, name=f"autoscale {service.name}")
+        await self.timeline.run()
+        with trio.move_on_after(DRAIN_S_MAX):
+            while True:
+                await trio.sleep(_POLL_S)
+                if not mesh.busy():
+                    return
+
+    async def _watch(self, watcher: ConvergenceWatcher, at_s: float, what: str) -> None:
+        await trio.sleep_until(self.mesh.origin_s + at_s)
+        await watcher.watch(what)
+
+    async def _wait_ready(self) -> bool:
+        """Wait until every proxy runs what it should; False when that does not come about."""
+        names = list(self.mesh.members)
+        with trio.move_on_after(READY_S_MAX):
+            while True:
+                await trio.sleep(_POLL_S)
+                self.not_ready = self.mesh.lagging(names)
+                if not self.not_ready:
+                    return True
+        return False
+
+    def _report_progress(self, now_s: float) -> None:
+        assert self.on_progress is not None
+        self.on_progress(
+            Progress(
+                now_s=max(0.0, now_s - self.mesh.origin_s) if self.mesh.loading.is_set() else 0.0,
+                duration_s=self.evidence.ended_s,
+                active=tuple(self.timeline.titles()),
+                journeys=len(self.evidence.users.journeys),
+            )
+        )
+
+
+def run_scenario(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    until_s: float | None = None,
+    out_dir: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Run a scenario and judge it; write its files to `out_dir` (default: the scenario's `output.dir`, else nowhere).
+
+    Raises: ConfigError when `until_s` leaves nothing to judge or files cannot be written.
+    """
+    if seed is not None:
+        scenario = attrs.evolve(scenario, seed=seed)
+    end_s = scenario.duration_s if until_s is None else min(until_s, scenario.duration_s)
+    if end_s <= scenario.warmup_s:
+        message = f"a run until {end_s:g}s ends within the warm-up ({scenario.warmup_s:g}s): there is nothing to judge"
+        raise ConfigError([Violation(message=message, file=scenario.file)])
+    run = _Run(scenario, until_s=end_s, on_progress=progress)
+    outcome = run.world.run(run.drive, tolerate_errors=True)
+    evidence = run.evidence
+    verdicts = (*_void(run), *judge(evidence), *_no_errors(outcome.errors))
+    result = RunResult(
+        scenario=scenario.name,
+        seed=scenario.seed,
+        event_hash=outcome.event_hash,
+        virtual_s=outcome.virtual_s,
+        wall_s=outcome.wall_s,
+        hops=evidence.hops,
+        checks=verdicts,
+        totals=Totals.of(evidence),
+        notes=(*scenario.notes, *_notes(evidence)),
+    )
+    folder = out_dir if out_dir is not None else scenario.output.folder
+    if folder:
+        save(result, run.world.log.events, Path(folder), scenario.output.save)
+    return result
+
+
+def _void(run: _Run) -> tuple[Verdict, ...]:
+    """Return why the run says nothing, if so: the mesh never stood, or was not healthy before the first check."""
+    if run.not_ready:
+        detail = f"not configured within {READY_S_MAX:g}s: {', '.join(run.not_ready[:5])}"
+        return (Verdict(name="mesh-ready", ok=False, value=f"{len(run.not_ready)} not ready", detail=detail),)
+    return judge_warmup(run.evidence)
+
+
+def _no_errors(errors: tuple[Event, ...]) -> tuple[Verdict, ...]:
+    """Level error means that an operator must act; it fails a run."""
+    if not errors:
+        return ()
+    return (Verdict(name="no-errors", ok=False, value=f"{len(errors)} logged", detail=str(errors[0]).splitlines()[0]),)
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    """Say which faults touched nothing: checks that were meant to survive them have proven nothing."""
+    return [f"{fault.title}: touched nothing" for fault in evidence.faults() if not fault.bit]
+
+
+def _tls_factory(kind: str) -> TlsFactory:
+    cache = PathCache()
+    if kind == "real":
+        return lambda host: OpenSslTls(host.wall_clock, cache=cache)
+    return lambda host: ModelledTls(host.wall_clock, host.randomness.stream("tls"), cache=cache)

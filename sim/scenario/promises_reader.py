@@ -1,0 +1,161 @@
+"""Reads `checks` of a scenario file."""
+
+from collections.abc import Iterable
+
+from mesh.resources.documents import suggest
+from sim.scenario.expression import METRICS, Comparison, Metric, Number, parse_comparison
+from sim.scenario.names import Names
+from sim.scenario.promises import (
+    BUILTINS,
+    Check,
+    ConfigConverges,
+    Expectation,
+    MtlsEverywhere,
+    NoDoubleDelivery,
+    Promise,
+    Recovers,
+    Span,
+    When,
+)
+from sim.scenario.reading import Cursor
+from sim.scenario.schema import keys, required_keys
+from sim.scenario.timeline import TimelineEntry
+from sim.scenario.topology import Service
+
+_SPANS = [span.value for span in Span]
+_KEYS_BY_BUILTIN = {
+    "recovers": ("within",),
+    "no-double-delivery": ("to",),
+    "mtls-everywhere": (),
+    "config-converges": ("within",),
+}
+
+
+class PromisesReader:
+    """Reads one file's checks against its names, services and timeline."""
+
+    def __init__(self, names: Names, services: tuple[Service, ...], timeline: tuple[TimelineEntry, ...]) -> None:
+        self.names = names
+        self.services = services
+        self.faults = tuple(dict.fromkeys(word for entry in timeline for word in (entry.name, entry.word) if word))
+
+    def checks(self, cursor: Cursor) -> tuple[Check, ...]:
+        checks: list[Check] = []
+        for element in cursor.elements():
+            check = self._check(element)
+            if check is not None:
+                if any(other.name == check.name for other in checks):
+                    element.refuse(f"two checks are called '{check.name}'", "give one of them another name")
+                checks.append(check)
+        return tuple(checks)
+
+    def _check(self, cursor: Cursor) -> Check | None:
+        if isinstance(cursor.value, dict) and "builtin" in cursor.value:
+            return self._builtin(cursor)
+        entries = cursor.mapping(keys("expectation"), required_keys("expectation"))
+        if "name" not in entries or "expect" not in entries:
+            return None
+        comparison, when = self._comparison(entries["expect"]), self._when(entries)
+        counted = any(METRICS[metric.name][1] == "event" for metric in comparison.metrics())
+        if counted and (when.span is not Span.AT_END or "window" in entries):
+            entries["expect"].refuse("count() is known at the end of a run", "add when: at end, without a window")
+        expectation = Expectation(
+            comparison=comparison,
+            when=when,
+            window_s=entries["window"].span(positive=True) if "window" in entries else None,
+            uncounted=self._uncounted(comparison),
+        )
+        return Check(name=entries["name"].text(), promise=expectation)
+
+    def _comparison(self, cursor: Cursor) -> Comparison:
+        harmless = Comparison("==", Number(0.0, 0, "0"), Number(0.0, 0, "0"))
+        text = cursor.text()
+        if not text:
+            return harmless
+        try:
+            comparison = parse_comparison(text)
+        except ValueError as error:
+            cursor.refuse(str(error))
+            return harmless
+        for metric in comparison.metrics():
+            self._refuse_unknown_subject(cursor, metric)
+        return comparison
+
+    def _refuse_unknown_subject(self, cursor: Cursor, metric: Metric) -> None:
+        wanted = METRICS[metric.name][1]
+        known: Iterable[str]
+        match wanted:
+            case "journey":
+                known = ("*", *self.names.journeys, *self.names.requests)
+            case "service":
+                known = ("*", *self.names.kind_by_service)
+            case _:
+                known = self.names.events
+        if wanted == "event" and not known and metric.subject.partition(".")[0] in self.names.kind_by_service:
+            return  # See `_uncounted`.
+        if metric.subject not in known:
+            hint = suggest(metric.subject, known) or f"known: {', '.join(known) or 'none'}"
+            if wanted == "event" and not known:
+                hint = "an endpoint says what it counts: POST /charge: {counts: charged, steps: [...]}"
+            cursor.refuse(f"{metric.name}() does not know the {wanted} '{metric.subject}'", hint)
+
+    def _uncounted(self, comparison: Comparison) -> tuple[str, ...]:
+        """Return the events asked for where no endpoint says what it counts: such a check runs, but proves nothing."""
+        if self.names.events:
+            return ()
+        return tuple(metric.subject for metric in comparison.metrics() if METRICS[metric.name][1] == "event")
+
+    def _when(self, entries: dict[str, Cursor]) -> When:
+        grace_s = entries["grace"].span() if "grace" in entries else 0.0
+        cursor = entries.get("when")
+        text = cursor.text() if cursor is not None else "always"
+        word, _, during = text.partition(" ")
+        if word == "during" and during and cursor is not None:
+            if during not in self.faults:
+                hint = suggest(during, self.faults) or f"in the timeline: {', '.join(self.faults) or 'nothing'}"
+                cursor.refuse(f"nothing in the timeline is called '{during}'", hint)
+            return When(span=Span.DURING, during=during)
+        if cursor is not None and (text not in _SPANS or text == "during"):
+            hint = suggest(text, _SPANS) or "allowed: always, outside faults, during NAME, at end"
+            cursor.refuse(f"unknown time '{text}'", hint)
+            return When()
+        when = When(span=Span(text), grace_s=grace_s)
+        if "grace" in entries and when.span is not Span.OUTSIDE_FAULTS:
+            entries["grace"].refuse("grace belongs to `when: outside faults`")
+        return when
+
+    def _builtin(self, cursor: Cursor) -> Check | None:
+        entries = cursor.mapping(keys("builtin"), required_keys("builtin"))
+        kind = entries["builtin"].text()
+        if kind not in BUILTINS:
+            hint = suggest(kind, BUILTINS) or f"allowed: {', '.join(BUILTINS)}"
+            entries["builtin"].refuse(f"unknown builtin '{kind}'", hint)
+            return None
+        allowed = _KEYS_BY_BUILTIN[kind]
+        for key in ("within", "to"):
+            if key in entries and key not in allowed:
+                entries[key].refuse(f"'{kind}' takes no '{key}'")
+        if "within" in allowed and "within" not in entries:
+            cursor.refuse("'within' is missing", "for example within: 30s")
+        within_s = entries["within"].span(positive=True) if "within" in entries else 0.0
+        name = entries["name"].text() if "name" in entries else kind
+        promises: dict[str, Promise] = {
+            "recovers": Recovers(within_s=within_s),
+            "mtls-everywhere": MtlsEverywhere(),
+            "config-converges": ConfigConverges(within_s=within_s),
+        }
+        promise = promises.get(kind) or NoDoubleDelivery(to=self._endpoints(entries.get("to")))
+        return Check(name=name, promise=promise)
+
+    def _endpoints(self, cursor: Cursor | None) -> tuple[tuple[str, str], ...]:
+        """Return the endpoints that must not execute twice: the one named, or all that are not idempotent."""
+        every = [(s.name, e.operation) for s in self.services for e in s.endpoints if not e.idempotent]
+        if cursor is None:
+            return tuple(every)
+        service, _, operation = cursor.text().partition(" ")
+        if (service, operation) not in every:
+            known = [f"{name} {text}" for name, text in every]
+            hint = suggest(f"{service} {operation}", known) or f"not idempotent: {', '.join(known) or 'none'}"
+            cursor.refuse(f"'{cursor.value}' is no endpoint with idempotent: false", hint)
+            return ()
+        return ((service, operation),)

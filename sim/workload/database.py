@@ -1,0 +1,32 @@
+"""One instance of a database: statements take a place, some time, and leave. What it speaks is the business of others."""
+
+from mesh.runtime.environment import Environment
+from sim.scenario.topology import Service
+from sim.workload.observations import ServiceTally
+from sim.workload.places import Places
+
+
+class DatabaseInstance:
+    """Owns: the places of one instance and its stream of service times."""
+
+    def __init__(self, env: Environment, service: Service, tally: ServiceTally) -> None:
+        self.places = Places(env.reactor, concurrency=service.concurrency, queue=service.queue)
+        self.slow_factor = 1.0
+        self._service = service
+        self._reactor = env.reactor
+        self._random = env.randomness.stream("database", "work")
+        self._tally = tally
+
+    async def execute(self, verb: str) -> bool:
+        """Run one statement; False at once when too many wait already."""
+        if not await self.places.enter():
+            self._tally.refused[self._service.name] += 1
+            return False
+        try:
+            work_s = self._service.work.draw(self._random) * self.slow_factor
+            if work_s:
+                await self._reactor.sleep(work_s)
+        finally:
+            self.places.leave()
+        self._tally.statements[self._service.name, verb] += 1
+        return True

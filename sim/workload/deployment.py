@@ -1,0 +1,178 @@
+"""Who runs where: the instances and edges of a scenario, their Dataplane resources, and what their actors have to know.
+
+Pure; the simulation and `mesh up` both deploy from it. An instance's sidecar and application share a host: the sidecar
+listens on the host's address, the application on `local` (127.0.0.1, or an address of the instance's own where many
+instances share a machine), where the sidecar's outbounds are too.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from mesh.model.names import Address
+from sim.scenario.names import instance_names
+from sim.scenario.scenario import Scenario
+from sim.scenario.topology import Endpoint, Service, ServiceKind
+from sim.scenario.users import ClosedModel, Workload
+from sim.workload.settings import ServiceSettings, UsersSettings
+
+LOCAL = "127.0.0.1"
+APPLICATION_PORT_OFFSET = 10_000  # The application behind inbound 8080 listens on 18080.
+OUTBOUND_PORT_FIRST = 10_001
+PROBE_INTERVAL_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Instance:
+    """One instance of a service, on a host of its own name."""
+
+    name: str
+    zone: str
+    service: Service
+
+    @property
+    def workload(self) -> str:
+        return self.service.name
+
+    def called(self) -> tuple[str, ...]:
+        return self.service.called_services()
+
+
+@attrs.frozen(kw_only=True)
+class Edge:
+    """The users of one workload in one zone, on a host of their own with a sidecar, so that their calls are in the mesh too."""
+
+    name: str
+    zone: str
+    users: Workload
+    share: float
+    first_user: int = 0
+    user_count: int = 0
+
+    @property
+    def workload(self) -> str:
+        return self.users.name
+
+    def called(self) -> tuple[str, ...]:
+        return self.users.entry_services()
+
+
+def instances_of(scenario: Scenario) -> tuple[Instance, ...]:
+    """Return the instances that a scenario starts with, in its order."""
+    return tuple(
+        Instance(name=name, zone=zone, service=service)
+        for service in scenario.services
+        for name, zone in instance_names(service.name, service.instances)
+    )
+
+
+def edges_of(scenario: Scenario) -> tuple[Edge, ...]:
+    """Return where users are: each zone gets its share of starts, or of closed users (largest remainders rounded up)."""
+    edges = []
+    for workload in scenario.workloads:
+        total = sum(weight for _, weight in workload.zones)
+        users = workload.model.users if isinstance(workload.model, ClosedModel) else 0
+        placed, weight_so_far = 0, 0.0
+        for zone, weight in workload.zones:
+            weight_so_far += weight
+            upto = round(users * weight_so_far / total)
+            if weight:
+                name = f"{workload.name}-{zone}"
+                edges.append(
+                    Edge(
+                        name=name,
+                        zone=zone,
+                        users=workload,
+                        share=weight / total,
+                        first_user=placed,
+                        user_count=upto - placed,
+                    )
+                )
+            placed = upto
+    return tuple(edges)
+
+
+def dataplanes_of(
+    scenario: Scenario, address_of: Callable[[str], str], *, local_of: Callable[[str], str] = lambda name: LOCAL
+) -> dict[str, dict[str, Any]]:
+    """Return the Dataplane document of every instance and edge by name; `address_of` a name is the IP of its host."""
+    members: Iterable[Instance | Edge] = (*instances_of(scenario), *edges_of(scenario))
+    return {
+        member.name: dataplane_of(scenario, member, address=address_of(member.name), local=local_of(member.name))
+        for member in members
+    }
+
+
+def dataplane_of(scenario: Scenario, member: Instance | Edge, *, address: str, local: str = LOCAL) -> dict[str, Any]:
+    """Return the Dataplane document of one instance or edge, as an operator would write it."""
+    inbound = []
+    if isinstance(member, Instance):
+        kind = member.service.kind
+        inbound.append(
+            {
+                "port": kind.port,
+                "servicePort": application_address(member.service, local).port,
+                "serviceAddress": local,
+                "protocol": kind.protocol.value,
+                "serviceProbe": {"interval": f"{PROBE_INTERVAL_S:g}s", "tcp": {}},
+            }
+        )
+    outbound = [
+        {
+            "address": listener.host,
+            "port": listener.port,
+            "backendRef": {"kind": "MeshService", "name": service, "port": scenario.service(service).kind.port},
+        }
+        for service, listener in outbound_addresses(member, local).items()
+    ]
+    return {
+        "type": "Dataplane",
+        "mesh": scenario.mesh,
+        "name": member.name,
+        "labels": {"kuma.io/workload": member.workload, "kuma.io/zone": member.zone},
+        "networking": {"address": address, "inbound": inbound, "outbound": outbound},
+    }
+
+
+def application_address(service: Service, local: str = LOCAL) -> Address:
+    """Return where an instance of a service listens, behind its sidecar."""
+    return Address(local, service.kind.port + APPLICATION_PORT_OFFSET)
+
+
+def outbound_addresses(member: Instance | Edge, local: str = LOCAL) -> dict[str, Address]:
+    """Return the sidecar's listener for each service that a member calls: ports from 10001 on, in the order of the names."""
+    return {
+        service: Address(local, OUTBOUND_PORT_FIRST + number) for number, service in enumerate(sorted(member.called()))
+    }
+
+
+def service_settings(scenario: Scenario, instance: Instance, local: str = LOCAL) -> ServiceSettings:
+    """Return what the actor of one instance has to know."""
+    kinds = {service.name: service.kind for service in scenario.services if service.kind is not ServiceKind.HTTP}
+    return ServiceSettings(
+        service=instance.service,
+        instance=instance.name,
+        listen=application_address(instance.service, local),
+        address_by_service=outbound_addresses(instance, local),
+        called=_endpoints(scenario),
+        database_kind_by_service=kinds,
+    )
+
+
+def users_settings(scenario: Scenario, edge: Edge, *, until_s: float, local: str = LOCAL) -> UsersSettings:
+    """Return what the users of one edge have to know."""
+    return UsersSettings(
+        workload=edge.users,
+        zone=edge.zone,
+        share=edge.share,
+        first_user=edge.first_user,
+        users=edge.user_count,
+        until_s=until_s,
+        address_by_service=outbound_addresses(edge, local),
+        called=_endpoints(scenario),
+    )
+
+
+def _endpoints(scenario: Scenario) -> dict[tuple[str, str, str], Endpoint]:
+    return {(s.name, e.verb, e.path): e for s in scenario.services for e in s.endpoints}

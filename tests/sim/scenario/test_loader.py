@@ -1,0 +1,195 @@
+"""Reading scenario files: what is understood, and how wrong files are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from sim.scenario.distributions import Constant, Exponential, Histogram, LogNormal
+from sim.scenario.expression import Metric
+from sim.scenario.loader import load_scenario
+from sim.scenario.promises import NoDoubleDelivery, Span
+from sim.scenario.timeline import Apply, ControlPlaneDown, Kill, Latency, Loss, Partition, Scale, Slow
+from sim.scenario.topology import Call, Failure, Operation, Parallel, Work
+from sim.scenario.users import ClosedModel, OpenModel, RateStage, Think, Visit
+
+EXAMPLES = Path(__file__).parents[3] / "scenarios" / "examples"
+
+
+def test_retailer_is_read_whole():
+    scenario = load_scenario(EXAMPLES / "retailer.yaml")
+    assert (scenario.name, scenario.seed, scenario.duration_s, scenario.warmup_s) == (
+        "retailer-zone-split",
+        42,
+        600,
+        30,
+    )
+    assert scenario.network.default.latency == LogNormal(0.00025, 0.001)
+    (link,) = scenario.network.links
+    assert (link.between, link.model.bandwidth, link.model.loss) == (("eu-1", "eu-2"), 125e6, pytest.approx(0.0001))
+    assert scenario.control_plane.push_delay == LogNormal(0.2, 2.0)
+    checkout = scenario.service("web").endpoint("POST", "/checkout")
+    accounts, cart = (
+        Call(operation=Operation(service=s, verb="GET", target=t)) for s, t in (("accounts", "/me"), ("cart", "/items"))
+    )
+    assert checkout.steps[0] == Parallel(steps=(accounts, cart))
+    assert checkout.steps[3].optional
+    assert checkout.counts == "ordered"
+    charge = scenario.service("payment").endpoint("POST", "/charge")
+    assert charge.failures == (Failure(status=503, share=0.002), Failure(status=0, share=0.0005))
+    assert scenario.service("cart-cache").work == Exponential(0.00015)
+    (shoppers,) = scenario.workloads
+    assert isinstance(shoppers.model, OpenModel)
+    assert shoppers.model.stages[2] == RateStage(to=25.0, span_s=60.0, name="peak")
+    assert shoppers.mix == (("browse", 80.0), ("add", 15.0), ("buy", 5.0))
+    assert shoppers.journeys[1].steps[1] == Think(time=Exponential(2.0))
+    assert isinstance(shoppers.journeys[0].steps[0], Visit)
+    kinds = [type(entry.verb) for entry in scenario.timeline]
+    assert kinds == [Apply, Partition, Slow, Kill, Scale]
+    assert [resource.kind for resource in scenario.timeline[0].verb.resources] == ["MeshRetry"]
+    assert len(scenario.resources) == 6
+    assert scenario.fuzz["faults"]["max"] == 3
+    assert any("fuzz" in note for note in scenario.notes)
+    when = {check.name: getattr(check.promise, "when", None) for check in scenario.checks}
+    assert (when["buy-ok"].span, when["browse-survives"].during) == (Span.OUTSIDE_FAULTS, "partition")
+
+
+def test_first_example_is_read():
+    assert load_scenario(EXAMPLES / "first.yaml", seed=9).seed == 9
+
+
+def test_every_verb_is_read_in_order_of_time(loader):
+    scenario = loader.read("""
+timeline:
+  - {at: 50s, control-plane: down, for: 5s}
+  - {at: 10s, for: 5s, partition: [a, [b, stock]], oneway: true, name: split}
+  - {at: 20s, kill: web-2}
+  - {at: 30s, for: 1s, slow: db, zone: a, factor: 4}
+  - {at: 35s, scale: web, to: {a: 3, b: 0}}
+  - {at: 36s, for: 1s, latency: [a, b], add: {mean: 50ms}}
+  - {at: 38s, for: 1s, latency: [a, b], set: 50ms}
+  - {at: 40s, for: 1s, loss: [web, db], share: 5%}
+checks:
+  - {name: c, expect: success(look) > 1%, when: during split}
+""")
+    verbs = [entry.verb for entry in scenario.timeline]
+    assert verbs == [
+        Partition(sides=(("a",), ("b", "stock")), oneway=True),
+        Kill(target="web-2"),
+        Slow(target="db", zone="a", factor=4.0),
+        Scale(service="web", to=(("a", 3), ("b", 0))),
+        Latency(sides=(("a",), ("b",)), add=Exponential(0.05)),
+        Latency(sides=(("a",), ("b",)), replace=Constant(0.05)),
+        Loss(sides=(("web",), ("db",)), share=0.05),
+        ControlPlaneDown(),
+    ]
+    assert scenario.timeline[0].title() == "partition a|b+stock"
+
+
+def test_closed_model_and_traces_are_read(loader, tmp_path):
+    (tmp_path / "starts.txt").write_text("# arrivals\n2s\n500ms\n")
+    (tmp_path / "work.csv").write_text("1ms,3\n10ms,1\n")
+    scenario = loader.read(
+        """\
+  clerks: {model: closed, users: 5, think: {mean: 2s}, journeys: {look: [GET web/, {think: 1s}]}, zones: {a: 1}}
+  crowd: {arrivals: {trace: starts.txt}, journeys: {look: [GET web/]}}
+""",
+        replace=[("{work: 1ms}, {call: stock", "{work: {histogram: work.csv}}, {call: stock")],
+    )
+    clerks, crowd = scenario.workloads[1:]
+    assert clerks.model == ClosedModel(users=5, think=Exponential(2.0))
+    assert crowd.model.trace_s == (0.5, 2.0)
+    work = scenario.service("web").endpoints[0].steps[0]
+    assert work == Work(time=Histogram(((0.001, 3.0), (0.01, 1.0))))
+
+
+def test_idempotency_follows_the_method_unless_it_is_said(loader):
+    scenario = loader.read()
+    assert scenario.service("web").endpoints[0].idempotent
+    assert not scenario.service("stock").endpoints[0].idempotent
+    scenario = loader.read("checks: [{builtin: no-double-delivery}]")
+    assert scenario.checks[0].promise == NoDoubleDelivery(to=(("stock", "POST /take"),))
+
+
+def test_expression_is_kept_with_its_subject(loader):
+    scenario = loader.read("checks: [{name: c, expect: p99(users.look) < 1s}]")
+    assert scenario.checks[0].promise.comparison.metrics() == (Metric("p99", "users.look"),)
+
+
+@pytest.mark.parametrize(
+    ("more", "replace", "complaint"),
+    [
+        ("sevices: {}", [], "small.yaml:20:1: sevices: unknown key 'sevices' (did you mean 'services'?)"),
+        ("", [("work: 1ms}\nworkload", "work: 1\nworkload")], "yaml"),
+        ("", [("duration: 60s", "duration: 60")], "small.yaml:4:1: duration: must be a span with a unit"),
+        ("", [("duration: 60s", "duration: 1:30")], "base 60 number"),
+        ("", [("zones: [a, b]", "zones: [a, no]")], "no"),
+        ("", [("to: 10/s", "to: 10/d")], "'10/d' is not a rate"),
+        ("", [("call: stock POST /take", "call: stok POST /take")], "unknown service 'stok' (did you mean 'stock'?)"),
+        (
+            "",
+            [("call: stock POST /take", "call: stock POST /tak")],
+            "service 'stock' has no endpoint 'POST /tak' (did you mean",
+        ),
+        ("", [("SELECT things", "SELEKT things")], "'SELEKT things' is no statement"),
+        ("", [("[GET web/]", "[GET web/x]")], "service 'web' has no endpoint 'GET /x'"),
+        ("", [("[GET web/]", "[GET web]")], "is not a request"),
+        ("", [("[GET web/]", "[GET db/x]")], "users speak HTTP; 'db' is a postgresql service"),
+        ("", [("instances: {a: 1, b: 1}", "instances: {a: 1, c: 1}")], "unknown zone 'c'"),
+        ("", [("instances: {a: 1, b: 1}", "instances: {a: 0}")], "must name at least one instance"),
+        ("", [("kind: postgresql", "kind: oracle")], "unknown value 'oracle' (allowed: http, postgresql, redis)"),
+        ("    mix: {lok: 1}", [], "unknown journey 'lok' (did you mean 'look'?)"),
+        ("timeline: [{at: 1s, partion: [a, b]}]", [], "unknown verb 'partion' (did you mean 'partition'?)"),
+        ("timeline: [{at: 1s, partition: [a, x]}]", [], "unknown zone, service or instance 'x'"),
+        ("timeline: [{at: 1s, partition: [a, a]}]", [], "must be two different sides"),
+        ("timeline: [{at: 1s, kill: web, slow: web, factor: 2}]", [], "one entry does one thing, not kill and slow"),
+        ("timeline: [{at: 1s, kill: web-9}]", [], "unknown service or instance 'web-9' (did you mean"),
+        ("timeline: [{at: 1s, kill: stock, zone: b}]", [], "'stock' has no instances in 'b'"),
+        ("timeline: [{at: 2m, kill: web}]", [], "is past the end of the run (60s)"),
+        ("timeline: [{at: 1s, apply: nowhere.yaml}]", [], "cannot read 'nowhere.yaml': No such file or directory"),
+        ("timeline: [{at: 1s, latency: [a, b]}]", [], "needs either add or set"),
+        (
+            "checks: [{name: c, expect: p99(loo) < 1s}]",
+            [],
+            "p99() does not know the journey 'loo' (did you mean 'look'?)",
+        ),
+        ("checks: [{name: c, expect: p99(look) < 1}]", [], "cannot compare p99(look) with 1"),
+        ("checks: [{name: c, expect: count(stock.took) > 1}]", [], "did you mean 'stock.taken'?"),
+        ("checks: [{name: c, expect: count(stock.taken) > 1}]", [], "count() is known at the end of a run"),
+        (
+            "checks: [{name: c, expect: p99(look) < 1s, when: during fire}]",
+            [],
+            "nothing in the timeline is called 'fire'",
+        ),
+        ("checks: [{name: c, expect: p99(look) < 1s, when: outside fault}]", [], "did you mean 'outside faults'?"),
+        ("checks: [{builtin: recover, within: 3s}]", [], "unknown builtin 'recover' (did you mean 'recovers'?)"),
+        ("checks: [{builtin: recovers}]", [], "'within' is missing"),
+        ("checks: [{builtin: no-double-delivery, to: web GET /}]", [], "is no endpoint with idempotent: false"),
+        ("output: {save: [result.jsn]}", [], "unknown value 'result.jsn' (did you mean 'result.json'?)"),
+        ("fuzz: {faults: {kinds: [fire]}}", [], "unknown value 'fire'"),
+        ("policies: [none/*.yaml]", [], "no file matches 'none/*.yaml'"),
+        (
+            "---\n{type: MeshTLS, name: x, mesh: other, spec: {rules: [{default: {mode: Strict}}]}}",
+            [],
+            "belongs to mesh 'other', the scenario to 'default'",
+        ),
+        ("---\n{type: MeshTLS, name: x, spek: 1}", [], "spek"),
+        ("---\n{type: MeshRateLimit, name: x}", [], "MeshRateLimit is not supported yet"),
+    ],
+)
+def test_wrong_file_is_refused_with_place_and_suggestion(loader, more, replace, complaint):
+    complaints = loader.complaints(more, replace=replace)
+    assert any(complaint in text for text in complaints), complaints
+
+
+def test_all_errors_of_a_file_come_at_once(loader):
+    complaints = loader.complaints(
+        "timeline: [{at: 1s, kill: nobody}]\nchecks: [{name: c, expect: p42(x) < 1s}]",
+        replace=[("to: 10/s", "to: 10"), ("call: stock POST", "call: shop POST")],
+    )
+    assert len(complaints) == 4
+    assert [int(text.split(":")[1]) for text in complaints] == sorted(int(text.split(":")[1]) for text in complaints)
+
+
+def test_file_that_is_not_there_is_named():
+    with pytest.raises(Exception, match=r"nowhere.yaml: cannot read the scenario: No such file"):
+        load_scenario("nowhere.yaml")
