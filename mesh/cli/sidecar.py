@@ -32,9 +32,9 @@ from mesh.telemetry.access_log import AccessLog
 @click.option("--control-plane", required=True, metavar="URL", help="https://host:5678")
 @click.option(
     "--ca-cert-file",
-    required=True,
+    default=None,
     type=click.Path(path_type=Path),
-    help="The control plane's CA: its data folder's ca.pem.",
+    help="The control plane's CA, ca.pem of its data folder. Default: ca.pem beside the token.",
 )
 @click.option("--data", "data_dir", default=None, type=click.Path(), help="Where the last good configuration is kept.")
 @click.option("--access-log", default="-", help="A file, - for standard output (default), or off.")
@@ -47,7 +47,7 @@ def command(
     dataplane_file: Path,
     token_file: Path,
     control_plane: str,
-    ca_cert_file: Path,
+    ca_cert_file: Path | None,
     data_dir: str | None,
     access_log: str,
     admin: str | None,
@@ -64,7 +64,7 @@ def command(
     now = wall_clock()
     address = inputs.read(parse_url, control_plane, option="--control-plane")
     read = inputs.read(read_dataplane, dataplane_file)
-    ca_pem = inputs.read(read_ca_certificate, ca_cert_file, now=now)
+    ca_pem = inputs.read(read_ca_certificate, ca_cert_file or token_file.with_name("ca.pem"), now=now)
     token = inputs.read(read_token, token_file, now=now)
     if read.is_right and token.is_right:
         inputs.refuse(token_mismatches(token_file, token.value[1], read.value[0]))

@@ -153,3 +153,11 @@ def test_interrupt_during_the_start_is_no_error(mesh: Mesh, files: Files, monkey
     monkeypatch.setattr("mesh.cli.sidecar.Sidecar", interrupted)
     ended = mesh(*files.arguments("--access-log", "off"))
     assert (ended.code, ended.stdout, ended.stderr.strip()) == (130, "", "")
+
+
+def test_ca_certificate_is_looked_for_beside_the_token(mesh: Mesh, files: Files) -> None:
+    files.ca.unlink()
+    arguments = [argument for argument in files.arguments() if argument not in ("--ca-cert-file", files.ca)]
+    ended = mesh(*arguments)
+    assert ended.code == 2
+    assert ended.errors[0].startswith(f"{files.ca}: cannot read the control plane's CA certificate")
