@@ -5,19 +5,17 @@ from pathlib import Path
 import click
 
 from mesh.cli.durations import read_duration
-from mesh.cli.files import check_data_folder, read_text
 from mesh.cli.inputs import Inputs
 from mesh.cli.names import read_name
-from mesh.control.bootstrap import FOLDER
-from mesh.identity.tokens import SigningKey, issue_dataplane_token
-from mesh.model.errors import ConfigError, IdentityError, Violation
+from mesh.cli.signing_key import read_signing_key
+from mesh.identity.tokens import issue_dataplane_token
+from mesh.model.errors import Violation
 from mesh.resources.resource import DNS_LABEL, NAME
 from mesh.runtime.real import wall_clock
 from mesh.runtime.real.randomness import SystemRandomness
 
 LIFETIME_S_MIN = 1.0  # Dates in tokens are whole seconds.
 LIFETIME_S_MAX = 10 * 365 * 86400.0
-SIGNING_KEY_FILE = "dataplane-token-1.pem"
 
 
 @click.group("generate")
@@ -47,7 +45,7 @@ def dataplane_token(data_dir: Path, mesh: str, name: str | None, workload: str |
     if name is None and workload is None:
         hint = "with neither, every sidecar of the mesh could use the token"
         inputs.refuse([Violation(path="--name, --workload", message="give at least one of them", hint=hint)])
-    key = inputs.read(_read_signing_key, data_dir)
+    key = inputs.read(read_signing_key, data_dir)
     inputs.check()
     token = issue_dataplane_token(
         key.value,
@@ -60,13 +58,3 @@ def dataplane_token(data_dir: Path, mesh: str, name: str | None, workload: str |
     )
     click.echo(token)
     return 0
-
-
-def _read_signing_key(data_dir: Path) -> SigningKey:
-    path = check_data_folder(data_dir) / FOLDER / SIGNING_KEY_FILE
-    pem = read_text(path, what="the signing key", hint="it is there once `mesh control-plane --data` has run")
-    try:
-        return SigningKey.decode(1, pem)
-    except IdentityError as error:
-        hint = "bring it back from a copy: tokens signed with another key are refused"
-        raise ConfigError([Violation(file=str(path), message=str(error), hint=hint)]) from None

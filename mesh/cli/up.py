@@ -20,7 +20,7 @@ from mesh.cli.inputs import Inputs
 from mesh.cli.output import say
 from mesh.cli.requests_to_try import REQUESTS_MAX, requests_to_try
 from mesh.cli.scratch_folder import scratch_folder
-from mesh.control.bootstrap import FOLDER
+from mesh.cli.signing_key import read_signing_key
 from mesh.identity.tokens import SigningKey, issue_dataplane_token
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
@@ -148,8 +148,9 @@ class Up:
     async def _start(self, nursery: trio.Nursery) -> None:
         await self._start_control_plane(nursery)
         nursery.start_soon(self._tell_news)
+        signing_key = read_signing_key(self._folder / "control-plane")
         for place in self._places:
-            await self._start_place(place, nursery)
+            await self._start_place(place, signing_key, nursery)
         await self._wait_until_ready()
         self._explain()
 
@@ -178,7 +179,7 @@ class Up:
         what = "ended at its start" if ended else f"has not started within {READY_TIMEOUT_S:g} s"
         return Violation(file=str(log), message=f"the control plane {what}: {reason}")
 
-    async def _start_place(self, place: Place, nursery: trio.Nursery) -> None:
+    async def _start_place(self, place: Place, signing_key: SigningKey, nursery: trio.Nursery) -> None:
         place.folder.mkdir()
         dataplane = place.folder / "dataplane.yaml"
         document = dataplane_of(self._scenario, place.what, address=place.address, local=place.address)
@@ -186,8 +187,8 @@ class Up:
             inbound["serviceProbe"]["interval"] = "1s"
         dataplane.write_text(json.dumps(document, indent=2))
         token = place.folder / "token"
-        token.write_text(self._token(place))
-        token.chmod(0o600)
+        token.touch(0o600)  # Before the token is in it.
+        token.write_text(self._token(place, signing_key))
         if isinstance(place.what, Instance):
             service = ["service", str(self._file), "--instance", place.name, "--local", place.address]
             await self._spawn(f"{place.name} service", [*service, "--data", str(place.folder / "service")], nursery)
@@ -197,10 +198,9 @@ class Up:
         sidecar += ["--access-log", str(place.folder / "access.log"), "--drain-time", f"{DRAIN_S:g}s"]
         await self._spawn(f"{place.name} sidecar", sidecar, nursery)
 
-    def _token(self, place: Place) -> str:
-        pem = (self._folder / "control-plane" / FOLDER / "dataplane-token-1.pem").read_text()
+    def _token(self, place: Place, signing_key: SigningKey) -> str:
         return issue_dataplane_token(
-            SigningKey.decode(1, pem),
+            signing_key,
             mesh=self._scenario.mesh,
             name=place.name,
             workload=place.what.workload,

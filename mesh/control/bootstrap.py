@@ -19,6 +19,7 @@ from mesh.runtime.durable import write_durably
 from mesh.runtime.environment import Environment
 
 FOLDER = "control-plane/secrets"
+TOKEN_KEY_FILE = "dataplane-token-1.pem"
 SERVER_LIFETIME_S = 90 * 86400.0
 
 
@@ -63,7 +64,7 @@ async def load_or_create_secrets(
     Raises: IdentityError when one is damaged: making it anew would lock out every sidecar. OSError.
     """
     authority_pem = await _load_or_create(env, f"{folder}/authority.pem", lambda: _new_authority(env, key_type))
-    token_key_pem = await _load_or_create(env, f"{folder}/dataplane-token-1.pem", lambda: SigningKey.create(1).encode())
+    token_key_pem = await _load_or_create(env, f"{folder}/{TOKEN_KEY_FILE}", lambda: SigningKey.create(1).encode())
     return ControlPlaneSecrets(
         authority=Authority.decode(authority_pem),
         server_names=tuple(server_names),

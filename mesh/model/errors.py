@@ -53,10 +53,6 @@ class RemoteProtocolError(MeshError):
         self.status = status
 
 
-class UpstreamError(MeshError):
-    """The upstream's or the network's: the request got no usable answer. It may be retried as the policy says."""
-
-
 class IdentityError(MeshError):
     """Somebody's certificate or token does not prove what it should. Never retried with the same credentials."""
 

@@ -35,10 +35,6 @@ class ClusterState:
         self._next_tick = 0.0
         self.panicking = False
 
-    @property
-    def name(self) -> str:
-        return self.config.name
-
     def update(self, config: Cluster, endpoints: ClusterEndpoints, tls: TlsContext | None) -> None:
         """Take new configuration: state of endpoints that stay is kept, idle connections to others are closed."""
         if config.outlier_detection is None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from mesh.config.snapshot import Cluster, IdentityPart, Snapshot, TrustPart
+from mesh.config.snapshot import Cluster, ClusterEndpoints, IdentityPart, Snapshot, TrustPart
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
 from mesh.model.errors import ConfigError
 from mesh.model.names import Address, SpiffeId
@@ -110,8 +110,8 @@ class Sidecar:
         """Present this certificate from now on; connections that are open keep theirs."""
         self._svid = svid
         self._env.log.info("identity.replaced", spiffe_id=str(svid.spiffe_id), not_after=svid.not_after)
-        self._update_clusters(self.snapshot)
-        self._update_server_tls(self.snapshot)
+        self._update_clusters(cluster_parts(self.snapshot), _trust(self.snapshot))
+        self._update_server_tls(_trust(self.snapshot))
 
     def apply(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the configuration. Raises: ConfigError, and then everything is as it was."""
@@ -123,7 +123,7 @@ class Sidecar:
                 state = created[name] = self._new_cluster(parts[name][0])
             return state
 
-        parts = cluster_parts(snapshot)
+        parts, trust = cluster_parts(snapshot), _trust(snapshot)
         identity = snapshot.parts.get("identity")
         own_id = identity.spiffe_id if isinstance(identity, IdentityPart) else ""
         plans = listener_plans(snapshot, cluster_of, own_id)
@@ -132,13 +132,13 @@ class Sidecar:
             cluster_of(name)
         self.clusters.update(created)
         self.snapshot = snapshot
-        self._update_clusters(snapshot)
+        self._update_clusters(parts, trust)
         self._update_listeners(plans, opened)
-        self._update_server_tls(snapshot)
+        self._update_server_tls(trust)
         for name in [name for name in self.clusters if name not in parts]:
             self.clusters.pop(name).close()
             self._client_tls.pop(name, None)
-        self._env.log.info("configuration.applied", version=snapshot.version(), listeners=len(plans))
+        self._env.log.info("configuration.applied", listeners=len(plans), clusters=len(parts))
 
     def _new_cluster(self, config: Cluster) -> ClusterState:
         random = self._env.randomness.stream("proxy", "cluster", config.name)
@@ -170,9 +170,10 @@ class Sidecar:
         for address, plan in plans.items():
             self._listeners[address].replace_plan(plan)
 
-    def _update_clusters(self, snapshot: Snapshot) -> None:
-        trust = _trust(snapshot)
-        for name, (config, endpoints) in cluster_parts(snapshot).items():
+    def _update_clusters(
+        self, parts: Mapping[str, tuple[Cluster, ClusterEndpoints]], trust: tuple[TrustBundle, ...]
+    ) -> None:
+        for name, (config, endpoints) in parts.items():
             self.clusters[name].update(config, endpoints, self._client_context(config, trust))
 
     def _client_context(self, config: Cluster, trust: tuple[TrustBundle, ...]) -> TlsContext | None:
@@ -191,9 +192,9 @@ class Sidecar:
         self._client_tls[config.name] = (wanted, context)
         return context
 
-    def _update_server_tls(self, snapshot: Snapshot) -> None:
+    def _update_server_tls(self, trust: tuple[TrustBundle, ...]) -> None:
         if self._svid is not None:
-            wanted = ServerTls(svid=self._svid, trust=_trust(snapshot))
+            wanted = ServerTls(svid=self._svid, trust=trust)
             if self._server_tls is None or self._server_tls[0] != wanted:
                 self._server_tls = (wanted, self._env.tls.server(wanted))
         context = None if self._server_tls is None else self._server_tls[1]

@@ -3,32 +3,16 @@
 import attrs
 
 from mesh.model.randomness import Random
-from sim.clock import NS_PER_S
 from sim.network.fabric import SimNetwork
 from sim.network.latency import Constant as ConstantLatency
+from sim.network.latency import Drawn, Latency, Sampler
 from sim.network.latency import Exponential as ExponentialLatency
-from sim.network.latency import Latency, Sampler
 from sim.network.latency import LogNormal as LogNormalLatency
 from sim.network.links import Link, LinkBetween
 from sim.network.links import NetworkModel as LinksOfWorld
 from sim.network.rules import PASS, Action, Between, Segment, Verdict
 from sim.scenario.distributions import Constant, Distribution, Exponential, LogNormal
 from sim.scenario.topology import LinkModel, NetworkModel
-
-
-@attrs.frozen
-class DrawnLatency:
-    """Any other distribution as a latency."""
-
-    distribution: Distribution
-
-    @property
-    def nominal_s(self) -> float:
-        return self.distribution.mean_s
-
-    def sampler(self) -> Sampler:
-        draw = self.distribution.draw
-        return lambda random: round(draw(random) * NS_PER_S)
 
 
 def latency_of(distribution: Distribution) -> Latency:
@@ -41,7 +25,7 @@ def latency_of(distribution: Distribution) -> Latency:
         case LogNormal(p50_s=p50_s, p99_s=p99_s):
             return LogNormalLatency(p50_s=p50_s, p99_s=p99_s)
         case _:
-            return DrawnLatency(distribution)
+            return Drawn(distribution)
 
 
 def links_of(model: NetworkModel) -> LinksOfWorld:

@@ -8,7 +8,7 @@ from mesh.resources.documents import Value
 from mesh.resources.resource import Resource
 from sim.scenario.promises import Check
 from sim.scenario.timeline import TimelineEntry
-from sim.scenario.topology import ControlPlaneModel, Link, NetworkModel, Service
+from sim.scenario.topology import ControlPlaneModel, NetworkModel, Service
 from sim.scenario.users import Workload
 
 
@@ -49,10 +49,3 @@ class Scenario:
             if service.name == name:
                 return service
         raise KeyError(name)
-
-    def link_between(self, zone: str, other: str) -> Link | None:
-        """Return the link that a file names for two zones, if any."""
-        for link in self.network.links:
-            if link.between in ((zone, other), (other, zone)):
-                return link
-        return None

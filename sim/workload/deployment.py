@@ -5,7 +5,6 @@ listens on the host's address, the application on `local` (127.0.0.1, or an addr
 instances share a machine), where the sidecar's outbounds are too.
 """
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -91,17 +90,6 @@ def edges_of(scenario: Scenario) -> tuple[Edge, ...]:
                 )
             placed = upto
     return tuple(edges)
-
-
-def dataplanes_of(
-    scenario: Scenario, address_of: Callable[[str], str], *, local_of: Callable[[str], str] = lambda name: LOCAL
-) -> dict[str, dict[str, Any]]:
-    """Return the Dataplane document of every instance and edge by name; `address_of` a name is the IP of its host."""
-    members: Iterable[Instance | Edge] = (*instances_of(scenario), *edges_of(scenario))
-    return {
-        member.name: dataplane_of(scenario, member, address=address_of(member.name), local=local_of(member.name))
-        for member in members
-    }
 
 
 def dataplane_of(scenario: Scenario, member: Instance | Edge, *, address: str, local: str = LOCAL) -> dict[str, Any]:
