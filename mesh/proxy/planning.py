@@ -50,8 +50,8 @@ def cluster_parts(snapshot: Snapshot) -> dict[str, tuple[Cluster, ClusterEndpoin
 
 
 def application_cluster(inbound: InboundListener) -> str:
-    """Return the name of the cluster behind an inbound, in Kuma's form."""
-    return f"localhost:{inbound.application.port}"
+    """Return the name of the cluster behind an inbound: its address, since two applications may share a port number."""
+    return str(inbound.application)
 
 
 def listener_plans(snapshot: Snapshot, cluster_of: ClusterOf, own_id: str) -> dict[Address, ListenerPlan]:
