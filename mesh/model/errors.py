@@ -82,3 +82,11 @@ class ClosedConnection(MeshError):
 
 class DeadlineExceeded(MeshError):
     """A pump's deadline passed while it was parked. The pump knows which of its spans that was."""
+
+
+class StoreError(MeshError):
+    """The disk's or the database server's: what was asked for did not happen. It may work later."""
+
+
+class OutcomeUnknown(StoreError):
+    """The disk's or the database server's: it failed while committing. Read again before acting on either outcome."""

@@ -1,5 +1,7 @@
 """What one side of a mutual TLS connection presents and trusts, as values: who speaks TLS reads them, who issues makes them."""
 
+import enum
+
 import attrs
 
 from mesh.model.names import SpiffeId
@@ -47,4 +49,41 @@ class ServerTls:
     svid: Svid
     trust: tuple[TrustBundle, ...] = ()
     require_client_certificate: bool = True
+    alpn: tuple[str, ...] = ()
+
+
+class TlsVersion(enum.Enum):
+    """A version of TLS. Kuma's words."""
+
+    TLS10 = "TLS10"
+    TLS11 = "TLS11"
+    TLS12 = "TLS12"
+    TLS13 = "TLS13"
+
+
+@attrs.frozen(kw_only=True)
+class NamePattern:
+    """A subject alternative name that a server must carry, or how one begins."""
+
+    value: str
+    prefix: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class OriginationTls:
+    """How to call a server outside the mesh, which knows nothing of SPIFFE IDs, and to which we show no identity of ours.
+
+    With `verify_chain` its chain must end in `roots_pem` (empty: in a root of the system). One of `names` must be among
+    its subject alternative names; none given: any will do. The certificate, where given, is one made for this server.
+    """
+
+    verify_chain: bool = True
+    roots_pem: str = attrs.field(default="", repr=False)
+    names: tuple[NamePattern, ...] = ()
+    sni: str = ""  # empty: none is sent
+    certificate_pem: str = attrs.field(default="", repr=False)
+    private_key_pem: str = attrs.field(default="", repr=False)
+    version_min: TlsVersion = TlsVersion.TLS12
+    version_max: TlsVersion = TlsVersion.TLS13
+    renegotiation: bool = False  # up to TLS 1.2, where the server asks for it
     alpn: tuple[str, ...] = ()

@@ -27,11 +27,16 @@ _WORD = re.compile(r"[\w-]+\Z")
 
 @attrs.frozen(eq=False)
 class Document:
-    """One document of a stream. `positions` maps paths to (line, column), from 1; of the key for entries of a mapping."""
+    """One document of a stream. `positions` maps paths to (line, column), from 1; of the key for entries of a mapping.
+
+    `origins` maps paths of a document that was rewritten to where the same thing stands in what was written; what is
+    not there, and is not below what is there, did not move. `()` stands for all that is nowhere else in it.
+    """
 
     file: str
     data: Value
     positions: Mapping[Path, tuple[int, int]]
+    origins: Mapping[Path, Path] = attrs.field(factory=dict)
 
     def at(self, path: Path) -> Value:
         """Return the value at `path`, which must exist."""
@@ -40,8 +45,18 @@ class Document:
             value = value[part]
         return value  # type: ignore[no-any-return]  # What stands below plain values are plain values.
 
+    def original(self, path: Path) -> Path:
+        """Return where in what was written the thing at `path` stands."""
+        if self.origins:
+            for size in range(len(path), -1, -1):
+                origin = self.origins.get(path[:size])
+                if origin is not None:
+                    return (*origin, *path[size:]) if size else origin
+        return path
+
     def position(self, path: Path) -> tuple[int, int]:
         """Return where `path` stands, or the nearest thing around it that was written."""
+        path = self.original(path)
         while path and path not in self.positions:
             path = path[:-1]
         return self.positions.get(path, (0, 0))
@@ -49,7 +64,8 @@ class Document:
     def violation(self, path: Path, message: str, hint: str = "") -> Violation:
         """Say what is wrong at `path`, with its place in the file."""
         line, column = self.position(path)
-        return Violation(message=message, path=format_path(path), file=self.file, line=line, column=column, hint=hint)
+        shown = format_path(self.original(path))
+        return Violation(message=message, path=shown, file=self.file, line=line, column=column, hint=hint)
 
 
 def load_documents(text: str, *, file: str) -> list[Document]:

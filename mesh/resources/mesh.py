@@ -6,8 +6,6 @@ from mesh.resources.resource import DNS_LABEL, Kind
 from mesh.resources.scalars import Text
 from mesh.resources.schema import ListOf, Record
 
-_SEE_POLICIES = "write a policy of its own kind"
-
 
 @attrs.frozen(kw_only=True)
 class Mesh:
@@ -28,13 +26,13 @@ MESH = Kind(
         build=lambda record: Mesh(skip_initial_policies=record.get("skipCreatingInitialPolicies", ())),
         retired={
             "mtls": "write a MeshIdentity, and MeshTLS for the mode",
-            "tracing": _SEE_POLICIES,
-            "logging": _SEE_POLICIES,
-            "metrics": _SEE_POLICIES,
-            "networking": _SEE_POLICIES,
-            "routing": _SEE_POLICIES,
+            "tracing": "write a MeshTrace",
+            "logging": "write a MeshAccessLog",
+            "metrics": "write a MeshMetric",
+            "networking": "write a MeshPassthrough",
+            "routing": "write a MeshLoadBalancingStrategy for localities, a Dataplane with listeners for egress",
             "constraints": "bind tokens to workloads instead",
-            "meshServices": "services are always MeshServices",
+            "meshServices": "leave it out: services are always MeshServices",
         },
     ),
 )

@@ -5,7 +5,8 @@ from typing import Any
 
 from mesh.resources.policy import policy_kind
 from mesh.resources.scalars import Boolean, Duration, Integer, Number
-from mesh.resources.schema import Field, Problem, Record
+from mesh.resources.schema import Field, Problem, Record, later
+from mesh.resources.target_ref import SERVICES
 
 _AT_LEAST_ONE = Integer(min=1, max=2**32 - 1)
 _CONSECUTIVE = Record({"consecutive": Field(_AT_LEAST_ONE, required=True)})
@@ -14,11 +15,11 @@ _PERCENT = Integer(min=0, max=100)
 _LIMITS = Record(
     {
         "maxConnections": _AT_LEAST_ONE,
+        "maxConnectionPools": later(_AT_LEAST_ONE),
         "maxPendingRequests": _AT_LEAST_ONE,
         "maxRequests": _AT_LEAST_ONE,
         "maxRetries": _AT_LEAST_ONE,
     },
-    not_yet=("maxConnectionPools",),
 )
 
 
@@ -64,11 +65,15 @@ MESH_CIRCUIT_BREAKER = policy_kind(
     "MeshCircuitBreaker",
     path="meshcircuitbreakers",
     short="mcb",
+    to_kinds=("Mesh", *SERVICES),
     to=Record({"connectionLimits": _LIMITS, "outlierDetection": _OUTLIERS}),
-    # An inbound has one endpoint, its application: there is no other to go to while it is ejected.
     rules=Record(
-        {"connectionLimits": _LIMITS},
-        retired={"outlierDetection": "leave it out: an inbound has one endpoint, and no other to go to"},
+        {
+            "connectionLimits": _LIMITS,
+            "outlierDetection": Field(
+                _OUTLIERS, dormant="an inbound has one endpoint, and there is no other to go to while it is ejected"
+            ),
+        }
     ),
     exclusive=False,
 )

@@ -1,22 +1,25 @@
-"""MeshIdentity: which proxies hold an identity, how their SPIFFE ID is made, and who issues the certificate."""
+"""MeshIdentity: which proxies hold an identity, how their SPIFFE ID is made, and who issues the certificate.
 
-import re
-from collections.abc import Callable, Mapping
+All that Kuma has is read. What our control plane cannot issue by (an authority of the operator's own, Spire, an
+extension) is refused, since a proxy without its identity would speak plaintext.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from mesh.model.errors import ConfigError
 from mesh.model.names import SpiffeId
-from mesh.resources.resource import LABELS, Kind
-from mesh.resources.scalars import Boolean, Duration, OneOf, Scalar
-from mesh.resources.schema import Field, Record
+from mesh.resources.data_source import DATA_SOURCE
+from mesh.resources.resource import LABELS, WORKLOAD, Kind
+from mesh.resources.scalars import Anything, Boolean, Duration, OneOf, Scalar, Text
+from mesh.resources.schema import Field, MapOf, Problem, Record
+from mesh.resources.templates import fill, template
+from mesh.resources.variants import Variant, by_type
 
 DEFAULT_TRUST_DOMAIN = "{{ .Mesh }}.{{ .Zone }}.mesh.local"
 DEFAULT_PATH = "/workload/{{ .Workload }}"
-
-_EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}")
-_LABEL = re.compile(r'label "([^"]+)"\Z')
 
 
 @attrs.frozen(kw_only=True)
@@ -40,37 +43,10 @@ class Subject:
     labels: Mapping[str, str]
 
 
-def render(template: str, subject: Subject) -> str:
+def render(text: str, subject: Subject) -> str:
     """Fill a template such as `/workload/{{ .Workload }}`. Raises: ValueError naming what the proxy lacks."""
-
-    def value(match: re.Match[str]) -> str:
-        label = _LABEL.match(match[1])
-        text = subject.labels.get(label[1], "") if label else _VARIABLES[match[1]](subject)
-        if not text:
-            missing = label[1] if label else "kuma.io/workload" if match[1] == ".Workload" else match[1]
-            raise ValueError(f"it has no label {missing}, which {template!r} needs")
-        return text
-
-    return _EXPRESSION.sub(value, template)
-
-
-_VARIABLES: Mapping[str, Callable[[Subject], str]] = {
-    ".Mesh": lambda subject: subject.mesh,
-    ".Zone": lambda subject: subject.zone,
-    ".Workload": lambda subject: subject.workload,
-}
-
-
-def _template(text: str | int | float) -> str:
-    if not isinstance(text, str) or not text:
-        raise ValueError
-    for expression in _EXPRESSION.findall(text):
-        if expression not in _VARIABLES and not _LABEL.match(expression):
-            allowed = ", ".join([*_VARIABLES, 'label "KEY"'])
-            raise ValueError(f"unknown {{{{ {expression} }}}} in a template; allowed: {allowed}")
-    if "{{" in _EXPRESSION.sub("", text):
-        raise ValueError(f"a template's {{{{ is not closed in {text!r}")
-    return text
+    values = {".Mesh": subject.mesh, ".Zone": subject.zone, ".Workload": subject.workload}
+    return fill(text, values, subject.labels, label_of={".Workload": WORKLOAD})
 
 
 def _spiffe_id(text: str | int | float) -> str:
@@ -80,8 +56,21 @@ def _spiffe_id(text: str | int | float) -> str:
         raise ValueError(error.violations[0].message) from error
 
 
-_TEMPLATE = Scalar(f"text, possibly with templates such as {DEFAULT_TRUST_DOMAIN}", _template, json={"type": "string"})
+_TEMPLATE = template((".Mesh", ".Zone", ".Workload"), example=DEFAULT_TRUST_DOMAIN)
 SPIFFE_ID = Scalar("a SPIFFE ID such as spiffe://trust-domain/path", _spiffe_id, json={"type": "string"})
+
+
+def _one_authority(bundled: dict[str, Any]) -> Iterable[Problem]:
+    if "ca" in bundled and bundled.get("autogenerate", {}).get("enabled"):
+        yield Problem(("ca",), "'ca' and 'autogenerate' exclude each other", "leave one of them out")
+
+
+def _issuable(provider: dict[str, Any]) -> Iterable[Problem]:
+    hint = "write type: Bundled with autogenerate: {enabled: true}"
+    if provider["type"] != "Bundled":
+        yield Problem(("type",), f"this control plane cannot issue identities by '{provider['type']}'", hint)
+    elif "ca" in provider.get("bundled", {}):
+        yield Problem(("bundled", "ca"), "this control plane issues by an authority that it makes itself", hint)
 
 
 def _build(spec: dict[str, Any]) -> MeshIdentity:
@@ -97,6 +86,7 @@ def _build(spec: dict[str, Any]) -> MeshIdentity:
     )
 
 
+_CA = Record({"certificate": Field(DATA_SOURCE, required=True), "privateKey": Field(DATA_SOURCE, required=True)})
 _BUNDLED = Record(
     {
         "meshTrustCreation": OneOf(("Enabled", "Disabled")),
@@ -104,18 +94,17 @@ _BUNDLED = Record(
         "autogenerate": Record({"enabled": Field(Boolean(), required=True)}),
         # A certificate that lives shorter than a minute could not be renewed in time.
         "certificateParameters": Record({"expiry": Duration(min_s=60.0)}),
+        "ca": _CA,
     },
-    not_yet=("ca",),
+    check=_one_authority,
 )
-_PROVIDER = Record(
+_PROVIDER = by_type(
     {
-        "type": Field(
-            OneOf(("Bundled",), unsupported=dict.fromkeys(("Spire", "Extension"), "is not supported yet")),
-            required=True,
-        ),
-        "bundled": _BUNDLED,
+        "Bundled": Variant("bundled", _BUNDLED, optional=True),
+        "Spire": Variant("spire", Record({"agent": Record({"timeout": Duration(positive=True)})}), optional=True),
+        "Extension": Variant("extension", Record({"name": Field(Text(), required=True), "config": MapOf(Anything())})),
     },
-    not_yet=("spire", "extension"),
+    check=_issuable,
 )
 
 MESH_IDENTITY = Kind(

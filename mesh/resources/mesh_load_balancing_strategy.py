@@ -1,43 +1,138 @@
-"""MeshLoadBalancingStrategy: how one of a service's endpoints is chosen."""
+"""MeshLoadBalancingStrategy: how one of a service's endpoints is chosen. Beyond Kuma: type PeakEWMA."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from mesh.resources.policy import policy_kind
-from mesh.resources.scalars import Integer, Number, OneOf
-from mesh.resources.schema import Field, Problem, Record
+from mesh.resources.headers import HEADER_NAME
+from mesh.resources.policy import Policy, policy_kind
+from mesh.resources.resource import DNS_LABEL
+from mesh.resources.scalars import Boolean, Duration, Integer, Number, OneOf, Text
+from mesh.resources.schema import LATER, Field, ListOf, Problem, Record, later
+from mesh.resources.variants import Variant, by_type
 
-_BALANCERS = {"RoundRobin": "roundRobin", "LeastRequest": "leastRequest", "Random": "random"}
+_HASHING = dict.fromkeys(("RingHash", "Maglev", "PeakEWMA"), f"{LATER} and use LeastRequest")
+_HASH_POLICIES_MOVED = {"hashPolicies": "write them beside loadBalancer, as default.hashPolicies"}
+_RING = Integer(min=1, max=8_000_000)
 
 
-def _own_parameters(balancer: dict[str, Any]) -> Iterable[Problem]:
-    for kind, key in _BALANCERS.items():
-        if key in balancer and balancer["type"] != kind:
-            yield Problem((key,), f"'{key}' cannot stand with type: {balancer['type']}")
+def _ring_order(ring: dict[str, Any]) -> Iterable[Problem]:
+    if ring.get("minRingSize", 1) > ring.get("maxRingSize", 8_000_000):
+        yield Problem(("minRingSize",), "'minRingSize' is above 'maxRingSize'")
 
 
-_BALANCER = Record(
+_BALANCER = by_type(
     {
-        "type": Field(
-            OneOf(
-                tuple(_BALANCERS),
-                unsupported=dict.fromkeys(("RingHash", "Maglev", "PeakEWMA"), "is not supported yet"),
+        "RoundRobin": Variant("roundRobin", Record({}), optional=True),
+        "LeastRequest": Variant(
+            "leastRequest",
+            Record({"choiceCount": Integer(min=2, max=100), "activeRequestBias": Number(min=0, max=100, text=True)}),
+            optional=True,
+        ),
+        "Random": Variant("random", Record({}), optional=True),
+        "RingHash": Variant(
+            "ringHash",
+            Record(
+                {"hashFunction": OneOf(("XXHash", "MurmurHash2")), "minRingSize": _RING, "maxRingSize": _RING},
+                check=_ring_order,
+                retired=_HASH_POLICIES_MOVED,
+            ),
+            optional=True,
+        ),
+        "Maglev": Variant(
+            "maglev", Record({"tableSize": Integer(min=1, max=5_000_011)}, retired=_HASH_POLICIES_MOVED), optional=True
+        ),
+        "PeakEWMA": Variant("peakEWMA", Record({"decayTime": Duration(positive=True)}), optional=True),
+    },
+    dormant=_HASHING,
+)
+
+_COOKIE = Record(
+    {
+        "name": Field(Text(what="the name of a cookie", pattern=r"[^\s=;,]+"), required=True),
+        "ttl": Duration(),
+        "path": Text(what="an absolute path", pattern=r"/\S*"),
+    }
+)
+_HASH_POLICY = by_type(
+    {
+        "Header": Variant("header", Record({"name": Field(HEADER_NAME, required=True)})),
+        "Cookie": Variant("cookie", _COOKIE),
+        "Connection": Variant("connection", Record({"sourceIP": Field(Boolean(), required=True)})),
+        "QueryParameter": Variant("queryParameter", Record({"name": Field(Text(), required=True)})),
+        "FilterState": Variant("filterState", Record({"key": Field(Text(), required=True)})),
+    },
+    also={"terminal": Boolean()},
+    unsupported={"SourceIP": "is gone: write {type: Connection, connection: {sourceIP: true}}"},
+)
+
+
+def _all_or_none(local: dict[str, Any]) -> Iterable[Problem]:
+    tags = local.get("affinityTags", ())
+    weighted = [tag for tag in tags if "weight" in tag]
+    if weighted and len(weighted) != len(tags):
+        yield Problem(("affinityTags",), "either all affinity tags have a weight, or none")
+
+
+def _zones_by_type(target: dict[str, Any]) -> Iterable[Problem]:
+    kind, zones = target["type"], target.get("zones", ())
+    if kind in ("Any", "None") and zones:
+        yield Problem(("zones",), f"'zones' cannot stand with type: {kind}")
+    if kind in ("Only", "AnyExcept") and not zones:
+        yield Problem((), "'zones' is missing", f"type: {kind} needs it")
+
+
+_ZONES = ListOf(DNS_LABEL, size_min=1)
+_AFFINITY_TAG = Record(
+    {"key": Field(Text(what="a label's key"), required=True), "weight": Integer(min=1, max=2**32 - 1)}
+)
+_FAILOVER = Record(
+    {
+        "from": Record({"zones": Field(_ZONES, required=True)}),
+        "to": Field(
+            Record(
+                {"type": Field(OneOf(("None", "Only", "Any", "AnyExcept")), required=True), "zones": ListOf(DNS_LABEL)},
+                check=_zones_by_type,
             ),
             required=True,
         ),
-        "roundRobin": Record({}),
-        "random": Record({}),
-        "leastRequest": Record(
-            {"choiceCount": Integer(min=2, max=100), "activeRequestBias": Number(min=0, max=100, text=True)}
-        ),
-    },
-    check=_own_parameters,
-    not_yet=("ringHash", "maglev"),
+    }
 )
+_CROSS_ZONE = Record(
+    {
+        "failover": ListOf(_FAILOVER),
+        "failoverThreshold": Record({"percentage": Field(Number(min=1, max=100, text=True), required=True)}),
+    }
+)
+_LOCALITY = Record(
+    {
+        "disabled": Boolean(),
+        "localZone": Record({"affinityTags": ListOf(_AFFINITY_TAG)}, check=_all_or_none),
+        "crossZone": _CROSS_ZONE,
+    }
+)
+
+
+def _by_destination(policy: Policy) -> Iterable[Problem]:
+    for index, item in enumerate(policy.to):
+        place = ("to", index, "default")
+        if item.target.kind == "MeshHTTPRoute":
+            for key in item.default:
+                if key != "hashPolicies":
+                    yield Problem(
+                        (*place, key), f"'{key}' cannot stand with kind: MeshHTTPRoute", "only hashPolicies can"
+                    )
+        if item.target.kind == "MeshService" and "crossZone" in item.default.get("localityAwareness", {}):
+            hint = "a MeshService has one zone: write kind: MeshMultiZoneService or Mesh"
+            where = (*place, "localityAwareness", "crossZone")
+            yield Problem(where, "'crossZone' cannot stand with kind: MeshService", hint)
+
 
 MESH_LOAD_BALANCING_STRATEGY = policy_kind(
     "MeshLoadBalancingStrategy",
     path="meshloadbalancingstrategies",
     short="mlbs",
-    to=Record({"loadBalancer": Field(_BALANCER, required=True)}, not_yet=("localityAwareness", "hashPolicies")),
+    to=Record(
+        {"localityAwareness": later(_LOCALITY), "loadBalancer": _BALANCER, "hashPolicies": later(ListOf(_HASH_POLICY))}
+    ),
+    check=_by_destination,
 )

@@ -1,15 +1,19 @@
-"""MeshRetry: what is tried again, how often and how soon. Beyond Kuma: `http.retryBudget {percent, minConcurrency}`.
+"""MeshRetry: what is tried again, how often and how soon.
 
+Beyond Kuma: `http.retryBudget {percent, minConcurrency | ratePerSecond}`, how much load retries may add.
 `retryOn` names conditions (`5xx`, `GatewayError`), status codes ("503") and methods (`HttpMethodGet`), which restrict.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from mesh.resources.documents import suggest
+import attrs
+
+from mesh.resources.documents import Path, Value, suggest
+from mesh.resources.headers import HEADER_MATCH, HEADER_NAME
 from mesh.resources.policy import policy_kind
-from mesh.resources.scalars import Duration, Integer, Number, Scalar
-from mesh.resources.schema import Field, ListOf, Problem, Record
+from mesh.resources.scalars import Duration, Integer, Number, OneOf, Text
+from mesh.resources.schema import Checking, Field, JsonSchema, ListOf, MapOf, Problem, Record, later, shape
 
 # Kuma's name -> Envoy's name (`mesh.policy.retry.RetryOn`).
 CONDITION_BY_NAME = {
@@ -25,19 +29,35 @@ METHOD_BY_NAME = {
     f"HttpMethod{method.capitalize()}": method
     for method in ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 }
+_DORMANT = {"Http3PostConnectFailure": "sidecars do not speak HTTP/3"}
 
 
-def _retry_on(value: str | int | float) -> str:
-    text = str(value)
-    if text in CONDITION_BY_NAME or text in METHOD_BY_NAME:
+@attrs.frozen(kw_only=True)
+class _RetryOn:
+    """One condition, status code or method."""
+
+    what: str = f'one of {", ".join(CONDITION_BY_NAME)}, HttpMethod{{Get,Put,...}}, or a status code such as "503"'
+
+    def read(self, value: Value, path: Path, checking: Checking) -> str:
+        names = [*CONDITION_BY_NAME, *METHOD_BY_NAME, *_DORMANT]
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            checking.refuse(path, f"expects {self.what}, got {shape(value)}")
+            return ""
+        text = str(value)
+        if text in _DORMANT:
+            checking.warn(path, f"'{text}' is kept, but {_DORMANT[text]}")
+        elif text not in names and not (text.isascii() and text.isdigit() and 100 <= int(text) <= 599):
+            guess = suggest(text, names)
+            checking.refuse(path, f"unknown condition '{text}'", f"{guess} expects {self.what}".strip())
         return text
-    if text.isascii() and text.isdigit() and 100 <= int(text) <= 599:
-        return text
-    names = [*CONDITION_BY_NAME, *METHOD_BY_NAME]
-    if text == "Http3PostConnectFailure":
-        raise ValueError("'Http3PostConnectFailure' is not supported: sidecars do not speak HTTP/3")
-    guess = suggest(text, names)
-    raise ValueError(f"unknown condition '{text}'" + (f", {guess}" if guess else ""))
+
+    def canonical(self, value: Value) -> Value:
+        return str(value)
+
+    def json_schema(self) -> JsonSchema:
+        names = [*CONDITION_BY_NAME, *METHOD_BY_NAME, *_DORMANT]
+        code = {"type": "string", "pattern": "^[1-5][0-9][0-9]$"}
+        return {"anyOf": [{"enum": names}, code, {"type": "integer", "minimum": 100, "maximum": 599}]}
 
 
 def _interval_order(back_off: dict[str, Any]) -> Iterable[Problem]:
@@ -46,36 +66,79 @@ def _interval_order(back_off: dict[str, Any]) -> Iterable[Problem]:
         yield Problem(("maxInterval",), "'maxInterval' is shorter than 'baseInterval'")
 
 
+def _one_floor(budget: dict[str, Any]) -> Iterable[Problem]:
+    if "minConcurrency" in budget and "ratePerSecond" in budget:
+        yield Problem(("ratePerSecond",), "'minConcurrency' and 'ratePerSecond' exclude each other")
+
+
 def _something(conf: dict[str, Any]) -> Iterable[Problem]:
     if not conf:
-        yield Problem((), "needs 'tcp' or 'http'")
+        yield Problem((), "needs at least one of 'tcp', 'http' and 'grpc'")
+
+
+def _tags_of_their_own(selection: dict[str, Any]) -> Iterable[Problem]:
+    tagged = selection["predicate"] == "OmitHostsWithTags"
+    if tagged and not selection.get("tags"):
+        yield Problem((), "'tags' is missing", "OmitHostsWithTags needs it")
+    if not tagged and "tags" in selection:
+        yield Problem(("tags",), f"'tags' cannot stand with predicate: {selection['predicate']}")
 
 
 _BACK_OFF = Record(
     {"baseInterval": Field(Duration(positive=True), required=True), "maxInterval": Duration(positive=True)},
     check=_interval_order,
 )
+_RESET_HEADER = Record(
+    {
+        "name": Field(HEADER_NAME, required=True),
+        "format": Field(OneOf(("Seconds", "UnixTimestamp")), required=True),
+    }
+)
+_RATE_LIMITED = Record(
+    {
+        "resetHeaders": Field(ListOf(_RESET_HEADER, size_min=1), required=True),
+        "maxInterval": Duration(positive=True),
+    }
+)
+_HOST_SELECTION = Record(
+    {
+        "predicate": Field(OneOf(("OmitPreviousHosts", "OmitHostsWithTags", "OmitPreviousPriorities")), required=True),
+        "tags": MapOf(Text()),
+        "updateFrequency": Integer(min=1),
+    },
+    check=_tags_of_their_own,
+)
+_COUNT = Integer(min=0, max=100)
+_BUDGET = Record(
+    {
+        "percent": Number(min=0, max=100, text=True),
+        "minConcurrency": Integer(min=0),
+        "ratePerSecond": later(Number(min=0, text=True)),
+    },
+    check=_one_floor,
+)
 _HTTP = Record(
     {
-        "numRetries": Integer(min=0, max=100),
+        "numRetries": _COUNT,
         "perTryTimeout": Duration(),
         "backOff": _BACK_OFF,
-        "retryOn": ListOf(
-            Scalar(
-                f'one of {", ".join(CONDITION_BY_NAME)}, HttpMethod{{Get,Put,...}}, or a status code such as "503"',
-                _retry_on,
-                json={"anyOf": [{"enum": [*CONDITION_BY_NAME, *METHOD_BY_NAME]}, {"pattern": "^[1-5][0-9][0-9]$"}]},
-            )
-        ),
-        "retryBudget": Record({"percent": Number(min=0, max=100, text=True), "minConcurrency": Integer(min=0)}),
-    },
-    not_yet=(
-        "rateLimitedBackOff",
-        "retriableRequestHeaders",
-        "retriableResponseHeaders",
-        "hostSelection",
-        "hostSelectionMaxAttempts",
-    ),
+        "rateLimitedBackOff": later(_RATE_LIMITED),
+        "retryOn": ListOf(_RetryOn()),
+        "retriableRequestHeaders": later(ListOf(HEADER_MATCH)),
+        "retriableResponseHeaders": later(ListOf(HEADER_MATCH)),
+        "hostSelection": later(ListOf(_HOST_SELECTION)),
+        "hostSelectionMaxAttempts": later(Integer(min=1)),
+        "retryBudget": _BUDGET,
+    }
+)
+_GRPC = Record(
+    {
+        "numRetries": _COUNT,
+        "perTryTimeout": Duration(),
+        "backOff": _BACK_OFF,
+        "rateLimitedBackOff": _RATE_LIMITED,
+        "retryOn": ListOf(OneOf(("Canceled", "DeadlineExceeded", "Internal", "ResourceExhausted", "Unavailable"))),
+    }
 )
 
 MESH_RETRY = policy_kind(
@@ -83,8 +146,7 @@ MESH_RETRY = policy_kind(
     path="meshretries",
     short="mr",
     to=Record(
-        {"tcp": Record({"maxConnectAttempt": Integer(min=1, max=100)}), "http": _HTTP},
+        {"tcp": Record({"maxConnectAttempt": Integer(min=1, max=100)}), "http": _HTTP, "grpc": later(_GRPC)},
         check=_something,
-        not_yet=("grpc",),
     ),
 )

@@ -36,7 +36,8 @@ class MeshService:
     spiffe_ids: tuple[str, ...] = ()
 
 
-def _ports_distinct(spec: dict[str, Any]) -> Iterable[Problem]:
+def ports_distinct(spec: dict[str, Any]) -> Iterable[Problem]:
+    """Find ports with the same number or name."""
     seen: dict[int | str, int] = {}
     for index, port in enumerate(spec.get("ports", ())):
         for key in (port.port, port.name):
@@ -60,19 +61,26 @@ def _build(spec: dict[str, Any]) -> MeshService:
     )
 
 
-_PORT = Record(
-    {
-        "port": Field(PORT, required=True),
-        "name": PORT_NAME,
-        "targetPort": ByShape(number=PORT, text=PORT_NAME),
-        "appProtocol": OneOf(tuple(protocol.value for protocol in Protocol)),
-    },
-    build=lambda entry: ServicePort(
+_PORT_FIELDS = {
+    "port": Field(PORT, required=True),
+    "name": Field(PORT_NAME),
+    "appProtocol": Field(OneOf(tuple(protocol.value for protocol in Protocol))),
+}
+
+
+def _port(entry: dict[str, Any]) -> ServicePort:
+    return ServicePort(
         port=entry["port"],
         name=entry.get("name", ""),
         target=entry.get("targetPort", entry["port"]),
         protocol=Protocol(entry.get("appProtocol", "tcp")),
-    ),
+    )
+
+
+# Of a service that is made of others, whose ports lead to nothing of its own.
+PORTS = ListOf(Record(_PORT_FIELDS, build=_port), size_min=1)
+_OWN_PORTS = ListOf(
+    Record({**_PORT_FIELDS, "targetPort": ByShape(number=PORT, text=PORT_NAME)}, build=_port), size_min=1
 )
 _IDENTITY = Record(
     {
@@ -100,10 +108,10 @@ MESH_SERVICE = Kind(
         {
             "state": OneOf(("Available", "Unavailable")),
             "selector": _SELECTOR,
-            "ports": Field(ListOf(_PORT, size_min=1), required=True),
+            "ports": Field(_OWN_PORTS, required=True),
             "identities": ListOf(_IDENTITY),
         },
-        check=_ports_distinct,
+        check=ports_distinct,
         build=_build,
     ),
 )

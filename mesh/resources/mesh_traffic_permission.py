@@ -1,6 +1,7 @@
 """MeshTrafficPermission: who may call the selected inbounds, by SPIFFE ID or server name. Nobody who is not allowed."""
 
-from mesh.resources.policy import peer_match, policy_kind
+from mesh.resources.peer_match import peer_match
+from mesh.resources.policy import policy_kind
 from mesh.resources.schema import ListOf, Record
 
 _PEERS = ListOf(peer_match())

@@ -19,7 +19,7 @@ class MeshTrust:
 
 _PEM = Text(
     what="a certificate in PEM (-----BEGIN CERTIFICATE-----)",
-    pattern=r"(?s)\s*-----BEGIN CERTIFICATE-----.*-----END CERTIFICATE-----\s*",
+    pattern=r"\s*-----BEGIN CERTIFICATE-----[\s\S]*-----END CERTIFICATE-----\s*",
     size_max=1_000_000,
 )
 _BUNDLE = Record(

@@ -9,115 +9,51 @@ from typing import Any
 
 import attrs
 
-from mesh.policy.authorization import MatchKind, PeerMatch
-from mesh.resources.resource import LABELS, Kind
-from mesh.resources.scalars import OneOf, Text
-from mesh.resources.schema import Field, ListOf, Problem, Record, Schema
+from mesh.policy.authorization import PeerMatch
+from mesh.resources.peer_match import peer_match
+from mesh.resources.resource import Kind
+from mesh.resources.schema import LATER, Field, ListOf, Problem, Record, Schema
+from mesh.resources.target_ref import ANY_DESTINATION, TargetRef, target_ref
 
 Conf = Mapping[str, Any]
 
 
 @attrs.frozen(kw_only=True)
-class TargetRef:
-    """What a policy or one of its items is about. `section`: the name or number of a port or inbound."""
+class RouteRule:
+    """One route: the requests that it is for (none: all), as they were written, and what becomes of them."""
 
-    kind: str = "Mesh"
-    labels: Mapping[str, str] = attrs.field(factory=dict)
-    section: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ToItem:
-    """Settings for what the selected proxies send to `target`."""
-
-    target: TargetRef
+    matches: tuple[Conf, ...] = ()
     default: Conf
 
 
 @attrs.frozen(kw_only=True)
-class Rule:
-    """Settings for what the selected inbounds receive."""
+class ToItem:
+    """Settings for what the selected proxies send to `target`; route kinds have `rules` in the place of `default`."""
 
+    target: TargetRef
+    default: Conf = attrs.field(factory=dict)
+    rules: tuple[RouteRule, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Rule:
+    """Settings for what the selected inbounds receive from callers that fit one of `matches` (none: from everybody)."""
+
+    matches: tuple[PeerMatch, ...] = ()
     default: Conf
 
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """The spec of every policy kind."""
+    """The spec of every policy kind. `default` are the settings of those that concern a proxy as a whole."""
 
     target: TargetRef = TargetRef()
     to: tuple[ToItem, ...] = ()
     rules: tuple[Rule, ...] = ()
+    default: Conf = attrs.field(factory=dict)
 
 
-_RETIRED_REF = {
-    "name": "write labels: {kuma.io/display-name: NAME}",
-    "namespace": "select by labels",
-    "tags": "select by labels",
-    "mesh": "a policy is about its own mesh",
-    "proxyTypes": "select by labels",
-}
-_RETIRED_SPEC = {"from": "write `rules`; callers are matched by SPIFFE ID"}
-_RETIRED_KINDS = {
-    "MeshSubset": "is gone: write kind: Dataplane with labels",
-    "MeshServiceSubset": "is gone: write kind: Dataplane with labels",
-    "MeshGateway": "is gone: write kind: Dataplane with labels",
-}
-_NOT_YET = "is not supported yet"
-
-
-def target_ref(kinds: tuple[str, ...], *, refused: Mapping[str, str], section: bool) -> Record:
-    """Return the schema of a reference to one of `kinds`; `section`: whether one port or inbound can be meant."""
-
-    def rules(ref: dict[str, Any]) -> Iterable[Problem]:
-        kind, allows_section = ref["kind"], section and ref["kind"] != "Mesh"
-        if kind == "Mesh" and ref.get("labels"):
-            yield Problem(
-                ("labels",), "'labels' cannot stand with kind: Mesh", "leave them out, or choose another kind"
-            )
-        if ref.get("sectionName") and not allows_section:
-            yield Problem(
-                ("sectionName",), "'sectionName' cannot stand here", "it names one port of a service or inbound"
-            )
-        if kind == "MeshService" and not ref.get("labels"):
-            yield Problem((), "a MeshService is chosen by 'labels'", "write labels: {kuma.io/display-name: NAME}")
-
-    return Record(
-        {
-            "kind": Field(OneOf(kinds, unsupported={**_RETIRED_KINDS, **refused}), required=True),
-            "labels": LABELS,
-            "sectionName": Text(what="the name or number of a port, as text"),
-        },
-        check=rules,
-        build=lambda ref: TargetRef(kind=ref["kind"], labels=ref.get("labels", {}), section=ref.get("sectionName", "")),
-        retired=_RETIRED_REF,
-        what="a targetRef",
-    )
-
-
-def peer_match() -> Record:
-    """Return the schema of a match on who calls."""
-    spiffe_id = Record(
-        {
-            "type": Field(OneOf(tuple(kind.value for kind in MatchKind)), required=True),
-            "value": Field(Text(what="a SPIFFE ID, or how one begins", pattern=r"spiffe://\S*"), required=True),
-        }
-    )
-    sni = Record({"type": Field(OneOf(("Exact",)), required=True), "value": Field(Text(), required=True)})
-
-    def build(match: dict[str, Any]) -> PeerMatch:
-        who = match.get("spiffeID")
-        return PeerMatch(
-            spiffe_id_kind=MatchKind(who["type"]) if who else MatchKind.EXACT,
-            spiffe_id=who["value"] if who else "",
-            sni=match["sni"]["value"] if "sni" in match else "",
-        )
-
-    def some(match: dict[str, Any]) -> Iterable[Problem]:
-        if not match:
-            yield Problem((), "a match needs 'spiffeID' or 'sni'", "leave the match out to mean everybody")
-
-    return Record({"spiffeID": spiffe_id, "sni": sni}, check=some, build=build)
+PolicyCheck = Callable[[Policy], Iterable[Problem]]
 
 
 def policy_kind(
@@ -125,51 +61,85 @@ def policy_kind(
     *,
     path: str,
     short: str,
-    to: Record | None = None,
-    rules: Record | None = None,
+    to: Schema | None = None,
+    to_kinds: tuple[str, ...] = ANY_DESTINATION,
+    routes: Record | None = None,
+    routes_max: int = 0,
+    retired_in_to: Mapping[str, str] | None = None,
+    rules: Schema | None = None,
+    matches: Field | None = None,
+    whole: Schema | None = None,
+    top_kinds: tuple[str, ...] = ("Mesh", "Dataplane"),
     exclusive: bool = True,
-    check: Callable[[Policy], Iterable[Problem]] | None = None,
+    check: PolicyCheck | None = None,
+    dormant: str = "",
 ) -> Kind:
-    """Define a policy by the settings of its `to` items, its `rules`, or both (`exclusive`: not both in one policy)."""
-    fields: dict[str, Schema | Field] = {
-        "targetRef": target_ref(
-            ("Mesh", "Dataplane"),
-            refused={"MeshService": "is gone at the top: select the proxies with kind: Dataplane and labels"},
-            section=rules is not None,
-        )
-    }
+    """Define a policy by what may stand in its parts.
+
+    `to`: the settings of its `to` items, which may be about `to_kinds`; `routes`: one rule of such an item instead,
+    of which there may be `routes_max` (0: any number).
+    `rules`: the settings of its inbound rules; `matches`: who is meant by one, see `peers`. `whole`: its `default`.
+    `exclusive`: Kuma wants `to` and `rules` in two policies.
+    """
+    fields: dict[str, Schema | Field] = {"targetRef": target_ref(top_kinds, section=rules is not None, top=True)}
+    destination = Field(target_ref(to_kinds, section=True), required=True)
     if to is not None:
-        destination = target_ref(
-            ("Mesh", "MeshService"),
-            refused=dict.fromkeys(("MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"), _NOT_YET),
-            section=True,
-        )
-        item = Record(
-            {"targetRef": Field(destination, required=True), "default": Field(to, required=True)},
-            build=lambda entry: ToItem(target=entry["targetRef"], default=entry["default"]),
-        )
+        fields["to"] = ListOf(Record({"targetRef": destination, "default": Field(to, required=True)}, build=_to_item))
+    if routes is not None:
+        several = Field(ListOf(routes, size_max=routes_max), required=True)
+        item = Record({"targetRef": destination, "rules": several}, build=_to_item, retired=retired_in_to or {})
         fields["to"] = ListOf(item)
     if rules is not None:
-        rule = Record(
-            {"default": Field(rules, required=True)},
-            build=lambda entry: Rule(default=entry["default"]),
-            not_yet=("matches",),
-        )
-        fields["rules"] = ListOf(rule)
+        who = {} if matches is None else {"matches": matches}
+        fields["rules"] = ListOf(Record({**who, "default": Field(rules, required=True)}, build=_rule))
+    if whole is not None:
+        fields["default"] = Field(whole, required=True)
+    parts = [part for part in ("to", "rules") if part in fields]
 
     def consistent(spec: dict[str, Any]) -> Iterable[Problem]:
         policy = _policy(spec)
-        if not policy.to and not policy.rules:
-            yield Problem((), f"a {name} needs at least one item in {' or '.join(list(fields)[1:])}")
+        if parts and not policy.to and not policy.rules:
+            yield Problem((), f"a {name} needs at least one item in {' or '.join(parts)}")
         if exclusive and policy.to and policy.rules:
-            yield Problem(("rules",), "'to' and 'rules' exclude each other", "write two policies")
+            # Kuma's command line refuses it, its store and its own examples do not; here each part counts by itself.
+            message = "'to' and 'rules' in one policy: Kuma refuses that for this kind"
+            yield Problem(("rules",), message, "write two policies", warning=True)
         if policy.to and policy.target.section:
             yield Problem(("targetRef", "sectionName"), "'sectionName' selects inbounds: it cannot stand with 'to'")
         yield from check(policy) if check else ()
 
-    spec = Record(fields, check=consistent, build=_policy, retired=_RETIRED_SPEC, what="the policy's spec")
-    return Kind(name=name, path=path, short=short, spec=spec)
+    return Kind(
+        name=name,
+        path=path,
+        short=short,
+        spec=Record(fields, check=consistent, build=_policy, retired=_RETIRED, what="the policy's spec"),
+        policy=True,
+        has_to="to" in fields,
+        has_rules="rules" in fields,
+        dormant=dormant,
+    )
+
+
+def peers(*, dormant: str = LATER) -> Field:
+    """Return the `matches` of a rule: whom it is about. `dormant`: why that does not count yet."""
+    return Field(ListOf(peer_match()), dormant=dormant)
+
+
+_RETIRED = {"from": "write `rules`; callers are matched by SPIFFE ID"}
+
+
+def _to_item(entry: dict[str, Any]) -> ToItem:
+    return ToItem(target=entry["targetRef"], default=entry.get("default", {}), rules=entry.get("rules", ()))
+
+
+def _rule(entry: dict[str, Any]) -> Rule:
+    return Rule(matches=entry.get("matches", ()), default=entry["default"])
 
 
 def _policy(spec: dict[str, Any]) -> Policy:
-    return Policy(target=spec.get("targetRef", TargetRef()), to=spec.get("to", ()), rules=spec.get("rules", ()))
+    return Policy(
+        target=spec.get("targetRef", TargetRef()),
+        to=spec.get("to", ()),
+        rules=spec.get("rules", ()),
+        default=spec.get("default", {}),
+    )

@@ -5,16 +5,20 @@ Source: Kuma's universal format: `type`, `name`, `mesh`, `labels`, and `spec` or
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
 import attrs
 
+from mesh.model.errors import Violation
 from mesh.resources.documents import Value
-from mesh.resources.scalars import Anything, Text
+from mesh.resources.scalars import Anything, OneOf, Text
 from mesh.resources.schema import Field, MapOf, Record, Schema
 
 DISPLAY_NAME = "kuma.io/display-name"
 EFFECT = "kuma.io/effect"
+MESH = "kuma.io/mesh"
+NAMESPACE = "k8s.kuma.io/namespace"
 ORIGIN = "kuma.io/origin"
 POLICY_ROLE = "kuma.io/policy-role"
 WORKLOAD = "kuma.io/workload"
@@ -45,15 +49,21 @@ class Source:
 
 @attrs.frozen(kw_only=True)
 class Resource:
-    """One resource, validated. `spec` is what its kind's schema builds, e.g. `Dataplane` or `Policy`."""
+    """One resource, validated. `spec` is what its kind's schema builds, e.g. `Dataplane` or `Policy`.
+
+    `written` is the whole document as values, in Kuma 3.0's universal shape whatever shape it came in; see `writing`.
+    `created` is in seconds since the epoch, 0: not known. `warnings`: what was rewritten, or is kept without effect.
+    """
 
     kind: str
     name: str
     mesh: str = ""  # empty for kinds of the whole installation
     labels: Mapping[str, str] = attrs.field(factory=dict)
     spec: Any
-    written: Mapping[str, Value] = attrs.field(factory=dict, repr=False)
+    written: Mapping[str, Value] = attrs.field(factory=dict, repr=False, eq=False)
     source: Source = attrs.field(default=Source(), eq=False)
+    created: float = attrs.field(default=0.0, eq=False)
+    warnings: tuple[Violation, ...] = attrs.field(default=(), eq=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -79,11 +89,18 @@ class Resource:
         return self.spec
 
 
-@attrs.frozen(kw_only=True)
+# What a server adds: taken, so that what was read can be applied again.
+SERVER_FIELDS = ("creationTime", "modificationTime", "kri", "status")
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class Kind:
     """The definition of one kind: everything that a new one needs beside a line in the registry.
 
     `path` and `short` name it in URLs and on the command line. `inline`: its fields stand at the top, without `spec`.
+    `policy`: its spec is a `Policy`, with `to` items or inbound `rules` where `has_to` and `has_rules` say so.
+    `dormant`: why proxies do not act on it, as it reads after "kept, but ". `generated`: only the control plane writes it.
+    `confidential`: what it holds is shown in no message.
     """
 
     name: str
@@ -93,26 +110,36 @@ class Kind:
     name_schema: Schema = NAME
     mesh_scoped: bool = True
     inline: bool = False
+    policy: bool = False
+    has_to: bool = False
+    has_rules: bool = False
+    dormant: str = ""
+    generated: bool = False
+    confidential: bool = False
 
+    @cached_property
     def envelope(self) -> Record:
-        """Return the schema of a whole document of this kind; gives a dict with `name`, `mesh`, `labels` and `spec`."""
-        fields: dict[str, Schema | Field] = {
-            "type": Field(Text(what=f"the kind, {self.name}"), required=True),
-            "name": Field(self.name_schema, required=True),
-            "labels": Field(LABELS, default={}),
-        }
+        """The schema of a whole document of this kind; gives a dict with `name`, `mesh`, `labels` and `spec`."""
+        own = self.spec
+        fields: dict[str, Schema | Field] = {"type": Field(OneOf((self.name,)), required=True)}
         if self.mesh_scoped:
             fields["mesh"] = Field(DNS_LABEL, default=DEFAULT_MESH)
-        # What a server adds: taken, so that what was read can be applied again, and not looked at.
-        fields |= {name: Field(Anything()) for name in ("creationTime", "modificationTime", "kri", "status")}
+        fields["name"] = Field(self.name_schema, required=True)
+        fields["labels"] = Field(LABELS, default={})
+        fields |= {name: Field(Anything()) for name in SERVER_FIELDS}
         if not self.inline:
-            return Record({**fields, "spec": Field(self.spec, default=None)}, what=f"a {self.name}")
-        own = self.spec
+            required = self.policy or any(field.required for field in own.fields.values())
+            spec = Field(own, required=required, default=own.build({}) if own.build and not required else {})
+            return Record({**fields, "spec": spec}, what=f"a {self.name}")
         return Record(
             {**fields, **own.fields},
             check=own.check,
             retired=own.retired,
-            not_yet=own.not_yet,
-            build=lambda record: {**record, "spec": own.build(record) if own.build else record},
+            extensible=own.extensible,
+            build=lambda record: {**record, "spec": own.build(record) if own.build else _without(record, fields)},
             what=f"a {self.name}",
         )
+
+
+def _without(record: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in keys}

@@ -34,6 +34,9 @@ class Scalar:
             )
             return None
 
+    def canonical(self, value: Value) -> Value:
+        return value
+
     def json_schema(self) -> JsonSchema:
         return dict(self.json)
 
@@ -45,6 +48,9 @@ class Anything:
     what: str = "any value"
 
     def read(self, value: Value, path: Path, checking: Checking) -> Value:
+        return value
+
+    def canonical(self, value: Value) -> Value:
         return value
 
     def json_schema(self) -> JsonSchema:
@@ -61,6 +67,9 @@ class Boolean:
         if not isinstance(value, bool):
             checking.refuse(path, f"expects {self.what}, got {shape(value)}")
             return False
+        return value
+
+    def canonical(self, value: Value) -> Value:
         return value
 
     def json_schema(self) -> JsonSchema:
@@ -89,16 +98,23 @@ class Text:
             checking.refuse(path, f"expects {self.what}, got '{value}'")
         return value
 
+    def canonical(self, value: Value) -> Value:
+        return value
+
     def json_schema(self) -> JsonSchema:
         return {"type": "string", **({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})}
 
 
 @attrs.frozen
 class OneOf:
-    """One word of several. `unsupported` maps words that exist elsewhere to why they are refused here."""
+    """One word of several. `unsupported` maps words that exist elsewhere to why they are refused here.
+
+    `dormant` maps words that are taken to why they have no effect, as it reads after "kept, but ".
+    """
 
     choices: tuple[str, ...]
     unsupported: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    dormant: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
 
     @property
     def what(self) -> str:
@@ -106,6 +122,8 @@ class OneOf:
 
     def read(self, value: Value, path: Path, checking: Checking) -> str:
         if isinstance(value, str) and value in self.choices:
+            if value in self.dormant:
+                checking.warn(path, f"'{value}' is kept, but {self.dormant[value]}")
             return value
         if isinstance(value, str) and value in self.unsupported:
             checking.refuse(path, f"'{value}' {self.unsupported[value]}", f"expects {self.what}")
@@ -113,6 +131,9 @@ class OneOf:
             guess = suggest(value, self.choices) if isinstance(value, str) else ""
             checking.refuse(path, f"expects {self.what}, got {shape(value)}", guess)
         return ""
+
+    def canonical(self, value: Value) -> Value:
+        return value
 
     def json_schema(self) -> JsonSchema:
         return {"enum": list(self.choices)}
@@ -133,6 +154,9 @@ class Integer:
         if isinstance(value, bool) or not isinstance(value, int) or not _within(value, self.min, self.max):
             checking.refuse(path, f"expects {self.what}, got {shape(value)}")
             return 0
+        return value
+
+    def canonical(self, value: Value) -> Value:
         return value
 
     def json_schema(self) -> JsonSchema:
@@ -159,6 +183,9 @@ class Number:
             checking.refuse(path, f"expects {self.what}, got {shape(value)}")
             return 0.0
         return number
+
+    def canonical(self, value: Value) -> Value:
+        return value
 
     def json_schema(self) -> JsonSchema:
         number: JsonSchema = {"type": "number", **_json_range(self.min, self.max)}
@@ -192,6 +219,9 @@ class Duration:
         if seconds < self.min_s or (self.positive and seconds == 0):
             checking.refuse(path, f"expects {self.what}, got '{value}'")
         return seconds
+
+    def canonical(self, value: Value) -> Value:
+        return format_duration(parse_duration(str(value)))
 
     def json_schema(self) -> JsonSchema:
         return {"anyOf": [{"type": "string", "pattern": r"^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$"}, {"const": 0}]}

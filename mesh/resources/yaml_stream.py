@@ -115,19 +115,30 @@ class _Reader:
         """Read one document's events, up to its end, into a tree."""
         root = Node(NodeKind.SEQUENCE, (1, 1))
         open_nodes = [root]
-        while not isinstance(event := loader.get_event(), yaml.DocumentEndEvent):
-            if isinstance(event, yaml.CollectionEndEvent):
+        items = root.items
+        next_event = loader.get_event
+        while True:
+            event = next_event()
+            # Most events are scalars: they come first.
+            if type(event) is yaml.ScalarEvent:
+                node = self._node(event)
+                items.append(node)
+                if node.anchor:
+                    self._anchors[node.anchor] = node
+            elif isinstance(event, yaml.CollectionEndEvent):
                 self._remember(open_nodes.pop())
-                continue
-            node = self._node(event)
-            open_nodes[-1].items.append(node)
-            if isinstance(event, yaml.CollectionStartEvent):
+                items = open_nodes[-1].items
+            elif isinstance(event, yaml.CollectionStartEvent):
                 if len(open_nodes) > _DEPTH_MAX:
                     raise _TooDeep(event.start_mark)
+                node = self._node(event)
+                items.append(node)
                 open_nodes.append(node)
+                items = node.items
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return root.items[0]
             else:
-                self._remember(node)
-        return root.items[0]
+                items.append(self._node(event))
 
     def _remember(self, node: Node) -> None:
         # Only now that the node is complete: an alias cannot stand inside its own anchor.
@@ -135,19 +146,18 @@ class _Reader:
             self._anchors[node.anchor] = node
 
     def _node(self, event: Any) -> Node:
-        position = (self.first_line + event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        position = (self.first_line + mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             name = str(event.anchor)
             target = self._anchors.get(name)
             return Node(NodeKind.ALIAS, position, text=name, items=[target] if target else [])
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!") if event.tag else ""
+        anchor = event.anchor or ""
         if isinstance(event, yaml.ScalarEvent):
-            node = Node(NodeKind.SCALAR, position, event.value, quoted=event.style not in (None, ""))
-        else:
-            mapping = isinstance(event, yaml.MappingStartEvent)
-            node = Node(NodeKind.MAPPING if mapping else NodeKind.SEQUENCE, position)
-        node.tag = (event.tag or "").replace("tag:yaml.org,2002:", "!!")
-        node.anchor = event.anchor or ""
-        return node
+            return Node(NodeKind.SCALAR, position, event.value, event.style not in (None, ""), tag, anchor)
+        kind = NodeKind.MAPPING if isinstance(event, yaml.MappingStartEvent) else NodeKind.SEQUENCE
+        return Node(kind, position, tag=tag, anchor=anchor)
 
 
 class _TooDeep(Exception):

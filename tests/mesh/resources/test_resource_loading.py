@@ -50,6 +50,9 @@ spec:
 """  # noqa: E501  # As in the example of the format.
 
 
+TRIED = {"to": [{"targetRef": {"kind": "Mesh"}, "default": {"http": {"numRetries": 1}}}]}
+
+
 def one(text: str) -> Resource:
     (resource,) = load_resources({"f.yaml": text})
     return resource
@@ -63,6 +66,29 @@ def refused(text: str) -> list[str]:
 
 def policy(kind: str, spec: Mapping[str, Any]) -> str:
     return json.dumps({"type": kind, "name": "p", "spec": spec})
+
+
+def test_to_and_rules_in_one_policy_both_count_with_a_warning() -> None:
+    both = {"to": [{"targetRef": {"kind": "Mesh"}, "default": {}}], "rules": [{"default": {}}]}
+    resource = one(policy("MeshTimeout", both))
+    assert [len(resource.spec_as(Policy).to), len(resource.spec_as(Policy).rules)] == [1, 1]
+    (warning,) = map(str, resource.warnings)
+    assert "spec.rules: 'to' and 'rules' in one policy: Kuma refuses that for this kind (write two policies)" in warning
+    assert one(policy("MeshCircuitBreaker", both)).warnings == ()
+
+
+def test_policies_may_share_a_name_where_they_are_only_looked_at() -> None:
+    twice = f"{policy('MeshRetry', TRIED)}\n---\n{policy('MeshRetry', TRIED)}"
+    assert len(refused(twice)) == 1
+    first, second = load_resources({"f.yaml": twice}, repeatable=True)
+    assert first.warnings == ()
+    assert [str(warning) for warning in second.warnings] == [
+        "f.yaml:3:1: name: MeshRetry 'p' is there twice: both count here, but a control plane refuses the second"
+        " (first in f.yaml:1)"
+    ]
+    service = json.dumps({"type": "MeshService", "name": "s", "spec": {"ports": [{"port": 80}]}})
+    with pytest.raises(ConfigError, match="MeshService 's' is there twice"):
+        load_resources({"f.yaml": f"{service}\n---\n{service}"}, repeatable=True)
 
 
 def test_the_retailers_resources_load_untouched() -> None:
@@ -134,12 +160,19 @@ networking:
     - {address: 10.0.0.5, port: 8080, backendRef: {kind: MeshService, name: x, port: 80}}
 """)
     assert found == [
-        "f.yaml:7:7: networking.inbound[0]: the proxy and its application would both listen on 10.0.0.5:8080"
-        " (set servicePort, or serviceAddress: 127.0.0.1)",
         "f.yaml:8:7: networking.inbound[1]: inbound '8080' is there twice (names of inbounds are distinct)",
         "f.yaml:8:7: networking.inbound[1]: 10.0.0.5:8080 is taken by inbound[0] (choose another port)",
         "f.yaml:10:7: networking.outbound[0]: 10.0.0.5:8080 is taken by inbound[0] (choose another port)",
     ]
+
+
+def test_an_inbound_on_its_application_s_own_port_is_warned_of() -> None:
+    resource = one("{type: Dataplane, name: d, networking: {address: 10.0.0.5, inbound: [{port: 8080}]}}")
+    assert [str(warning) for warning in resource.warnings] == [
+        "f.yaml:1:70: networking.inbound[0]: the proxy and its application would both listen on 10.0.0.5:8080"
+        " (set servicePort, or serviceAddress: 127.0.0.1)"
+    ]
+    assert len(resource.spec.colliding_with_applications()) == 1
 
 
 def test_a_workload_that_cannot_be_a_name_is_refused() -> None:
@@ -221,9 +254,7 @@ def test_all_violations_of_all_files_come_at_once() -> None:
             "MeshRetries",
             "unknown kind 'MeshRetries' (did you mean 'MeshRetry'? supported: Mesh, Dataplane, MeshService,",
         ),
-        ("MeshHTTPRoute", "kind MeshHTTPRoute is not supported yet (supported: Mesh, Dataplane,"),
-        ("MeshAccessLog", "kind MeshAccessLog is not supported yet (supported:"),
-        ("MeshProxyPatch", "kind MeshProxyPatch is not supported: it patches Envoy's configuration"),
+        ("ZoneIngress", "kind ZoneIngress is gone since Kuma 3.0 (its place took a Dataplane with listeners"),
         ("TrafficPermission", "kind TrafficPermission is gone since Kuma 3.0 (its place took MeshTrafficPermission)"),
         ("Zebra", "unknown kind 'Zebra' (supported:"),
     ],
@@ -244,32 +275,12 @@ MESH = {"kind": "Mesh"}
 @pytest.mark.parametrize(
     ("kind", "spec", "expected"),
     [
-        (
-            "MeshTimeout",
-            {"from": []},
-            "spec.from: 'from' is not supported (write `rules`; callers are matched by SPIFFE ID)",
-        ),
         ("MeshTimeout", {}, "spec: a MeshTimeout needs at least one item in to or rules"),
         ("MeshTLS", {"to": []}, "spec.to: unknown key 'to'"),
         (
             "MeshTimeout",
-            {"to": [{"targetRef": {"kind": "MeshService", "name": "b"}, "default": {}}]},
-            "spec.to[0].targetRef.name: 'name' is not supported (write labels: {kuma.io/display-name: NAME})",
-        ),
-        (
-            "MeshTimeout",
             {"to": [{"targetRef": {"kind": "MeshService"}, "default": {}}]},
             "spec.to[0].targetRef: a MeshService is chosen by 'labels'",
-        ),
-        (
-            "MeshTimeout",
-            {"to": [{"targetRef": {"kind": "MeshHTTPRoute", "labels": {"a": "b"}}, "default": {}}]},
-            "spec.to[0].targetRef.kind: 'MeshHTTPRoute' is not supported yet (expects one of Mesh, MeshService)",
-        ),
-        (
-            "MeshTimeout",
-            {"targetRef": {"kind": "MeshSubset"}, "rules": [{"default": {}}]},
-            "spec.targetRef.kind: 'MeshSubset' is gone: write kind: Dataplane with labels",
         ),
         (
             "MeshTimeout",
@@ -286,28 +297,13 @@ MESH = {"kind": "Mesh"}
         ),
         (
             "MeshTimeout",
-            {"to": [{"targetRef": MESH, "default": {}}], "rules": [{"default": {}}]},
-            "spec.rules: 'to' and 'rules' exclude each other (write two policies)",
-        ),
-        (
-            "MeshTimeout",
-            {"rules": [{"matches": [], "default": {}}]},
-            "spec.rules[0].matches: 'matches' is not supported yet (allowed: default)",
-        ),
-        (
-            "MeshTimeout",
             {"to": [{"targetRef": MESH, "default": {"connectionTimeout": "0s"}}]},
             "spec.to[0].default.connectionTimeout: expects a duration such as 250ms, 2s or 1m30s, above 0s, got '0s'",
         ),
         (
             "MeshRetry",
             {"to": [{"targetRef": MESH, "default": {"http": {"retryOn": ["5x"]}}}]},
-            "spec.to[0].default.http.retryOn[0]: unknown condition '5x', did you mean '5xx'?",
-        ),
-        (
-            "MeshRetry",
-            {"to": [{"targetRef": MESH, "default": {"http": {"retryOn": ["Http3PostConnectFailure"]}}}]},
-            "spec.to[0].default.http.retryOn[0]: 'Http3PostConnectFailure' is not supported",
+            "spec.to[0].default.http.retryOn[0]: unknown condition '5x' (did you mean '5xx'? expects one of 5xx,",
         ),
         (
             "MeshRetry",
@@ -319,25 +315,9 @@ MESH = {"kind": "Mesh"}
             "spec.to[0].default.http.backOff.maxInterval: 'maxInterval' is shorter than 'baseInterval'",
         ),
         (
-            "MeshRetry",
-            {"to": [{"targetRef": MESH, "default": {"grpc": {}}}]},
-            "spec.to[0].default.grpc: 'grpc' is not supported yet (allowed: tcp, http)",
-        ),
-        (
             "MeshCircuitBreaker",
             {"to": [{"targetRef": MESH, "default": {"outlierDetection": {"interval": "1s"}}}]},
             "spec.to[0].default.outlierDetection: 'outlierDetection' needs at least one detector",
-        ),
-        (
-            "MeshCircuitBreaker",
-            {"rules": [{"default": {"outlierDetection": {}}}]},
-            "spec.rules[0].default.outlierDetection: 'outlierDetection' is not supported (leave it out: an inbound has one",
-        ),
-        (
-            "MeshLoadBalancingStrategy",
-            {"to": [{"targetRef": MESH, "default": {"loadBalancer": {"type": "RingHash"}}}]},
-            "spec.to[0].default.loadBalancer.type: 'RingHash' is not supported yet"
-            " (expects one of RoundRobin, LeastRequest, Random)",
         ),
         (
             "MeshLoadBalancingStrategy",
@@ -353,11 +333,6 @@ MESH = {"kind": "Mesh"}
             "MeshTLS",
             {"targetRef": {"kind": "Dataplane"}, "rules": [{"default": {"tlsVersion": {"min": "TLS12"}}}]},
             "spec.rules[0].default.tlsVersion: 'tlsVersion' needs targetRef: {kind: Mesh}",
-        ),
-        (
-            "MeshTrafficPermission",
-            {"rules": [{"default": {"action": "Allow"}}]},
-            "spec.rules[0].default.action: 'action' is not supported (write who is meant: allow:",
         ),
         (
             "MeshTrafficPermission",
@@ -377,17 +352,12 @@ MESH = {"kind": "Mesh"}
         (
             "MeshIdentity",
             {"provider": {"type": "Spire"}},
-            "spec.provider.type: 'Spire' is not supported yet (expects one of Bundled)",
+            "spec.provider.type: this control plane cannot issue identities by 'Spire' (write type: Bundled with",
         ),
         (
             "MeshService",
             {"ports": [{"port": 80}, {"port": 80}]},
             "spec.ports[1]: port '80' is there twice (first as ports[0])",
-        ),
-        (
-            "MeshService",
-            {"selector": {"dataplaneTags": {}}, "ports": [{"port": 80}]},
-            "spec.selector.dataplaneTags: 'dataplaneTags' is not supported (write dataplaneLabels: {matchLabels: {...}})",
         ),
         (
             "MeshTrust",
@@ -404,15 +374,8 @@ def test_what_a_kind_refuses(kind: str, spec: Mapping[str, Any], expected: str) 
 
 
 def test_mesh_fields_of_kuma_2_name_what_replaces_them() -> None:
-    (found,) = refused("{type: Mesh, name: m, mtls: {enabledBackend: ca}}")
-    assert found == "f.yaml:1:23: mtls: 'mtls' is not supported (write a MeshIdentity, and MeshTLS for the mode)"
-
-
-def test_inbound_tags_name_what_replaces_them() -> None:
-    (found,) = refused(
-        "{type: Dataplane, name: d, networking: {address: a, inbound: [{port: 1, servicePort: 2, tags: {kuma.io/service: x}}]}}"
-    )
-    assert "networking.inbound[0].tags: 'tags' is not supported (write labels on the Dataplane" in found
+    (found,) = refused("{type: Mesh, name: m, tracing: {backends: []}}")
+    assert found == "f.yaml:1:23: tracing: 'tracing' is not supported (write a MeshTrace)"
 
 
 def test_both_sides_of_a_circuit_breaker_may_stand_in_one_policy() -> None:

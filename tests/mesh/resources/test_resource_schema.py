@@ -7,7 +7,19 @@ import pytest
 
 from mesh.resources.documents import load_documents, wrap
 from mesh.resources.scalars import Anything, Boolean, Duration, Integer, Number, OneOf, Scalar, Text
-from mesh.resources.schema import ByShape, Field, ListOf, MapOf, Problem, Record, Schema, check, json_schema
+from mesh.resources.schema import (
+    ByShape,
+    Checking,
+    Field,
+    ListOf,
+    MapOf,
+    Problem,
+    Record,
+    Schema,
+    check,
+    json_schema,
+    later,
+)
 
 
 def read(schema: Schema, text: str) -> tuple[Any, list[str]]:
@@ -31,13 +43,57 @@ def test_unknown_keys_get_the_allowed_ones_and_a_suggestion() -> None:
     ]
 
 
-def test_retired_and_future_keys_say_what_to_do() -> None:
-    schema = Record({"rules": Anything()}, retired={"from": "write `rules`"}, not_yet=("grpc",))
-    _, found = read(schema, "from: []\ngrpc: {}\n")
-    assert found == [
-        "f:1:1: from: 'from' is not supported (write `rules`)",
-        "f:2:1: grpc: 'grpc' is not supported yet (allowed: rules)",
+def test_retired_keys_say_what_to_write() -> None:
+    schema = Record({"rules": Anything()}, retired={"from": "write `rules`"})
+    _, found = read(schema, "from: []\n")
+    assert found == ["f:1:1: from: 'from' is not supported (write `rules`)"]
+
+
+def test_what_has_no_effect_is_taken_with_a_warning() -> None:
+    schema = Record({"a": later(Integer()), "b": OneOf(("X", "Z"), dormant={"Z": "nothing is done"})})
+    (document,) = load_documents("a: 1\nb: Z\n", file="f")
+    checking = Checking(document)
+    assert schema.read(document.data, (), checking) == {"a": 1, "b": "Z"} and checking.violations == []
+    assert [str(warning) for warning in checking.warnings] == [
+        "f:1:1: a: 'a' is kept, but sidecars of this version do not act on it yet",
+        "f:2:1: b: 'Z' is kept, but nothing is done",
     ]
+
+
+def test_extensible_records_keep_what_they_do_not_know() -> None:
+    assert read(Record({"a": Integer()}, extensible=True), "{a: 1, z: {w: 2}}") == ({"z": {"w": 2}, "a": 1}, [])
+
+
+def test_confidential_records_show_nothing_of_what_stands_in_their_place() -> None:
+    _, found = read(Record({"s": Record({}, confidential=True, what="a source")}), "s: hunter2")
+    assert "hunter2" not in found[0] and "expects a source, got something else" in found[0]
+
+
+def test_lists_are_bounded() -> None:
+    assert one(ListOf(Integer(), size_max=1), "[1, 2]")[1] == ["f:1:1: v: takes at most 1 item(s), got 2"]
+    assert ListOf(Integer(), size_max=1).json_schema()["maxItems"] == 1
+
+
+def test_the_canonical_form_has_spans_in_gos_notation_and_keys_in_order() -> None:
+    inner = Record({"weight": Field(Integer(), default=1, filled=True), "t": Duration()})
+    schema = Record(
+        {
+            "b": Duration(),
+            "a": ListOf(inner),
+            "m": MapOf(Duration()),
+            "either": ByShape(text=Duration(), number=Integer(), sequence=ListOf(Duration())),
+        }
+    )
+    written: dict[str, Any] = {"m": {"x": "90s"}, "a": [{"t": "0"}, {"weight": 7}], "b": "111s", "either": ["60m"]}
+    canonical = schema.canonical(written)
+    assert canonical == {
+        "b": "1m51s",
+        "a": [{"weight": 1, "t": "0s"}, {"weight": 7}],
+        "m": {"x": "1m30s"},
+        "either": ["1h0m0s"],
+    }
+    assert isinstance(canonical, dict) and list(canonical) == ["b", "a", "m", "either"]
+    assert schema.canonical({"either": 3}) == {"either": 3}
 
 
 def test_missing_keys_and_defaults() -> None:
