@@ -7,39 +7,26 @@ whom a MeshTrafficPermission allows, and nobody else.
 from collections.abc import Iterator
 
 from mesh.config import defaults, translation
+from mesh.config.addressing import reachable
+from mesh.config.dependencies import ACTING_KINDS
 from mesh.config.identities import Identity, Unfit
 from mesh.config.index import MeshIndex
 from mesh.config.merging import permissions
+from mesh.config.outbounds import OUTBOUND_KINDS, Caller
 from mesh.config.policies import Selected
-from mesh.config.services import Service, resolve
 from mesh.config.snapshot import (
-    Cluster,
-    ClusterEndpoints,
     IdentityPart,
     InboundListener,
-    OutboundListener,
     Part,
+    PassthroughPart,
     ProxyPart,
-    Route,
     Snapshot,
     TrustPart,
-    UpstreamTls,
 )
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
 from mesh.model.traffic import TlsMode
 from mesh.resources.dataplane import Inbound, InboundState
-from mesh.resources.mesh_service import ServicePort
-from mesh.resources.policy import Conf
-
-_KINDS = (
-    "MeshTimeout",
-    "MeshRetry",
-    "MeshCircuitBreaker",
-    "MeshLoadBalancingStrategy",
-    "MeshTLS",
-    "MeshTrafficPermission",
-)
 
 
 def build_snapshot(index: MeshIndex, proxy: str) -> Snapshot:
@@ -48,16 +35,6 @@ def build_snapshot(index: MeshIndex, proxy: str) -> Snapshot:
     Raises: KeyError when it is not in the view; ConfigError when it is to hold an identity that it cannot have.
     """
     return Snapshot.of(*_Build(index, proxy).parts())
-
-
-def cluster_name(service: str, port: int) -> str:
-    """Name the cluster of one port of a service."""
-    return f"{service}_{port}"
-
-
-def server_name(service: str, port: int, mesh: str) -> str:
-    """Name a destination in TLS (SNI)."""
-    return f"{port}.{service}.{mesh}.mesh.local"
 
 
 class _Build:
@@ -70,13 +47,16 @@ class _Build:
         self.dataplane = self.state.dataplane
         self.identity = _fit(index.identity_by_name[proxy], self.state.resource.name)
         self.selected: dict[str, Selected] = {
-            kind: index.policies.select(kind, self.state.resource, self.dataplane.inbounds) for kind in _KINDS
+            kind: index.policies.select(kind, self.state.resource, self.dataplane.inbounds) for kind in ACTING_KINDS
         }
 
     def parts(self) -> Iterator[Part]:
         labels = tuple(sorted(self.state.resource.labels.items()))
         workload, zone = self.state.workload, self.state.zone
         yield ProxyPart(mesh=self.index.view.mesh, name=self.proxy, zone=zone, workload=workload, labels=labels)
+        if self.selected["MeshPassthrough"]:
+            conf = self.index.policies.proxy_wide("MeshPassthrough", self.selected["MeshPassthrough"])
+            yield PassthroughPart(passthrough=translation.passthrough(conf))
         if self.identity is not None:
             for domain, roots_pem in self.index.trust.items():
                 yield TrustPart(trust_domain=domain, roots_pem=roots_pem)
@@ -107,56 +87,22 @@ class _Build:
         )
 
     def _outbounds(self) -> Iterator[Part]:
+        caller = Caller(
+            selected=tuple(self.selected[kind] for kind in OUTBOUND_KINDS), identified=self.identity is not None
+        )
         built: set[str] = set()  # Two outbounds may lead to one cluster.
-        for outbound in self.dataplane.outbounds:
-            service = resolve(outbound.backend, self.index.service_by_name)
-            port = service.port_by_number.get(outbound.backend.port) if service else None
-            if service is None or port is None:
-                continue
-            cluster = self._cluster(service, port)
-            if cluster.name not in built:
-                built.add(cluster.name)
-                yield cluster
-                yield ClusterEndpoints(cluster=cluster.name, endpoints=service.endpoints_by_port[port.port])
-            yield self._listener(outbound.address, cluster, service, port)
-
-    def _cluster(self, service: Service, port: ServicePort) -> Cluster:
-        breaker = self._towards("MeshCircuitBreaker", service, port)
-        strategy = self._towards("MeshLoadBalancingStrategy", service, port)
-        timeouts = self._towards("MeshTimeout", service, port)
-        tls = None
-        if self.identity is not None and service.secured:
-            sni = server_name(service.name, port.port, self.index.view.mesh)
-            tls = UpstreamTls(expected_peers=service.spiffe_ids, sni=sni)
-        return Cluster(
-            name=cluster_name(service.name, port.port),
-            protocol=port.protocol,
-            tls=tls,
-            load_balancing=translation.load_balancing(strategy, breaker),
-            circuit_breaking=translation.circuit_breaking(breaker),
-            outlier_detection=translation.outlier_detection(breaker),
-            timeouts=translation.timeouts(timeouts, defaults.OUTBOUND_TIMEOUTS),
-        )
-
-    def _listener(self, address: Address, cluster: Cluster, service: Service, port: ServicePort) -> OutboundListener:
-        retry = self._towards("MeshRetry", service, port)
-        breaker = self._towards("MeshCircuitBreaker", service, port)
-        route = Route(
-            name=cluster.name,
-            cluster=cluster.name,
-            retry=translation.retry_policy(retry, breaker, cluster.timeouts.request_s),
-            timeouts=cluster.timeouts,
-        )
-        return OutboundListener(
-            name=str(address),
-            address=address,
-            protocol=port.protocol,
-            routes=(route,),
-            retry_connects_max=translation.connect_retries_max(retry),
-        )
-
-    def _towards(self, kind: str, service: Service, port: ServicePort) -> Conf:
-        return self.index.policies.towards(kind, self.selected[kind], service, port)
+        listening: set[Address] = set()  # Whatever was written goes before a VIP.
+        for outbound in reachable(self.index, self.proxy):
+            towards = self.index.outbounds.towards(outbound.service, outbound.port, caller)
+            if towards.cluster.name not in built:
+                built.add(towards.cluster.name)
+                yield towards.cluster
+                yield towards.endpoints
+                if towards.origination is not None:
+                    yield towards.origination
+            if outbound.address not in listening:
+                listening.add(outbound.address)
+                yield towards.listener(outbound.address)
 
 
 def _fit(identity: Identity | Unfit | None, name: str) -> Identity | None:

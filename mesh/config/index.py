@@ -1,97 +1,114 @@
 """MeshIndex: a view of a mesh, looked through once, from which each proxy's configuration is built on its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import attrs
 
+from mesh.config.grouping import Groups
 from mesh.config.identities import Identity, Unfit, best_first, identity_of
+from mesh.config.outbounds import Outbounds
 from mesh.config.policies import PolicyIndex
-from mesh.config.services import Service, resolve, services_of
+from mesh.config.reach import Callers
+from mesh.config.selection import Carriers
+from mesh.config.service_index import ServiceIndex
+from mesh.config.services import MESH_SERVICE, Service
 from mesh.config.view import DataplaneState, MeshView
 from mesh.resources.mesh_trust import MeshTrust
+
+IdentityByName = Mapping[str, Identity | Unfit | None]
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class MeshIndex:
-    """What is known of a mesh. `service_by_name` is sorted; `identity_by_name` and the view's states are by proxy."""
+    """What is known of a mesh. `identity_by_name` and the view's states are by proxy."""
 
     view: MeshView
+    groups: Groups
     policies: PolicyIndex
-    identity_by_name: Mapping[str, Identity | Unfit | None]
-    service_by_name: Mapping[str, Service]
+    identity_by_name: IdentityByName
+    services: ServiceIndex
     trust: Mapping[str, tuple[str, ...]]  # {trust domain: root certificates (PEM)}
+    callers: Callers
+    proxies: Carriers[str]  # by their labels
+    outbounds: Outbounds
 
     @classmethod
     def of(cls, view: MeshView, *, previous: "MeshIndex | None" = None) -> "MeshIndex":
-        """Look through a view; what `previous` knows of the same resources is kept."""
-        kept = previous is not None and previous.view.mesh == view.mesh and previous.view.resources == view.resources
-        policies = previous.policies if kept and previous else PolicyIndex.of(view.resources, mesh=view.mesh)
-        own = [resource for resource in view.resources if resource.mesh == view.mesh]
-        identities = best_first(resource for resource in own if resource.kind == "MeshIdentity")
-        identity_by_name = {
-            name: identity_of(state, identities, mesh=view.mesh) for name, state in view.dataplanes.items()
-        }
-        written = [resource.spec_as(MeshTrust) for resource in own if resource.kind == "MeshTrust"]
+        """Look through a view; what `previous` knows and the view has left as it was is kept."""
+        before = previous if previous is not None and previous.view.mesh == view.mesh else None
+        groups = _groups(view, before)
+        identity_by_name = _identities(view, groups, before)
+        services = before.services if before else ServiceIndex()
+        changed = _changed(view, before)
+        policies = _policies(view, before)
         return cls(
             view=view,
+            groups=groups,
             policies=policies,
             identity_by_name=identity_by_name,
-            service_by_name=services_of(view, identity_by_name),
-            trust=_joined(view.trust, written),
+            services=services.updated(view, groups, identity_by_name),
+            trust=_joined(view.trust, (r.spec_as(MeshTrust) for r in groups.of_kind("MeshTrust").values())),
+            callers=(before.callers if before else Callers()).updated(
+                {name: None if state is None else state.dataplane for name, state in changed.items()}
+            ),
+            outbounds=before.outbounds.over(policies) if before else Outbounds(view.mesh, policies),
+            proxies=(before.proxies if before else Carriers()).updated(
+                {name: None if state is None else state.labels for name, state in changed.items()}
+            ),
         )
+
+    @cached_property
+    def service_by_name(self) -> Mapping[str, Service]:
+        """The MeshServices, sorted."""
+        return {name: service for (kind, name), service in self.services.by_key.items() if kind == MESH_SERVICE}
 
     def state(self, proxy: str) -> DataplaneState:
         """Return a proxy's state. Raises: KeyError when it is not in the view."""
         return self.view.dataplanes[proxy]
 
 
-# Stands for every service in `dependencies`.
-ANY_SERVICE = "*"
+def _groups(view: MeshView, before: MeshIndex | None) -> Groups:
+    if before is not None and before.view.resources is view.resources:
+        return before.groups
+    return Groups.of(view.resources, mesh=view.mesh, previous=before.groups if before else None)
 
 
-def dependencies(index: MeshIndex, proxy: str) -> tuple[str, ...]:
-    """Return the services that a proxy's configuration depends on, sorted, whether they exist or not.
-
-    A reference by labels may come to mean any service: it adds `*`.
-    """
-    names = {outbound.backend.name or ANY_SERVICE: None for outbound in index.state(proxy).dataplane.outbounds}
-    return tuple(sorted(names))
+def _policies(view: MeshView, before: MeshIndex | None) -> PolicyIndex:
+    if before is not None and before.view.resources is view.resources:
+        return before.policies
+    return PolicyIndex.of(view.resources, mesh=view.mesh, previous=before.policies if before else None)
 
 
-def unresolved(index: MeshIndex, proxy: str) -> tuple[str, ...]:
-    """Say which outbounds of a proxy lead nowhere, since there is no such service or port; they have no listener."""
-    lines = []
-    for outbound in index.state(proxy).dataplane.outbounds:
-        backend = outbound.backend
-        service = resolve(backend, index.service_by_name)
-        wanted = backend.name or ", ".join(f"{key}={value}" for key, value in sorted(backend.labels.items()))
-        if service is None:
-            lines.append(f"{outbound.address}: there is no MeshService {wanted}")
-        elif backend.port not in service.port_by_number:
-            lines.append(f"{outbound.address}: MeshService {service.name} has no port {backend.port}")
-    return tuple(lines)
+def _identities(view: MeshView, groups: Groups, before: MeshIndex | None) -> IdentityByName:
+    written = groups.of_kind("MeshIdentity")
+    kept: IdentityByName = {}
+    if before is not None and before.groups.of_kind("MeshIdentity") is written:
+        known = before.view.dataplanes
+        kept = {
+            name: before.identity_by_name[name]
+            for name, state in view.dataplanes.items()
+            if name in known and known[name].resource is state.resource
+        }
+    identities = best_first(written.values())
+    return {
+        name: kept[name] if name in kept else identity_of(state, identities, mesh=view.mesh)
+        for name, state in view.dataplanes.items()
+    }
 
 
-def affected(before: MeshIndex, after: MeshIndex) -> tuple[str, ...]:
-    """Return the proxies, sorted, whose configuration may differ between two indexes; all others keep theirs.
-
-    New proxies are among them, those that left are not.
-    """
-    old, new = before.view, after.view
-    if old.mesh != new.mesh or old.resources != new.resources or before.trust != after.trust:
-        return tuple(sorted(new.dataplanes))
-    names = [*before.service_by_name, *(name for name in after.service_by_name if name not in before.service_by_name)]
-    changed = {name for name in names if before.service_by_name.get(name) != after.service_by_name.get(name)}
-    if changed:
-        changed.add(ANY_SERVICE)
-    return tuple(
-        name
-        for name in sorted(new.dataplanes)
-        if old.dataplanes.get(name) != new.dataplanes[name] or not changed.isdisjoint(dependencies(after, name))
-    )
+def _changed(view: MeshView, before: MeshIndex | None) -> dict[str, DataplaneState | None]:
+    """Return the proxies whose Dataplane is new or another one, and those that left (None)."""
+    known = before.view.dataplanes if before else {}
+    changed: dict[str, DataplaneState | None] = {
+        name: state
+        for name, state in view.dataplanes.items()
+        if name not in known or known[name].resource is not state.resource
+    }
+    return changed | {name: None for name in known if name not in view.dataplanes}
 
 
-def _joined(given: Mapping[str, tuple[str, ...]], written: list[MeshTrust]) -> dict[str, tuple[str, ...]]:
+def _joined(given: Mapping[str, tuple[str, ...]], written: Iterable[MeshTrust]) -> dict[str, tuple[str, ...]]:
     """Join root certificates by trust domain, each once, those given first."""
     roots_by_domain = {domain: list(roots) for domain, roots in given.items()}
     for trust in written:

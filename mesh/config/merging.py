@@ -2,13 +2,16 @@
 
 Source: RFC 7396 (JSON Merge Patch) on each policy's `default`, as Kuma merges: mappings are merged, scalars and lists
 replaced; nulls, which would remove, cannot be written. Lists under keys that start with `append` are joined.
+It works alike on parsed settings, whose lists are tuples, and on JSON. Routes are merged in `mesh.config.routes`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mesh.policy.authorization import PeerMatch, Permissions
 from mesh.resources.policy import Conf, Rule
+
+_JOINED_PREFIX = "append"
 
 
 def merge(confs: Iterable[Conf]) -> Conf:
@@ -36,10 +39,10 @@ def _patched(target: Conf, patch: Conf) -> dict[str, Any]:
     result = dict(target)
     for key, value in patch.items():
         before = result.get(key)
-        if isinstance(value, dict):
-            result[key] = _patched(before if isinstance(before, dict) else {}, value)
-        elif key.startswith("append") and isinstance(before, tuple):
-            result[key] = before + value
+        if isinstance(value, Mapping):
+            result[key] = _patched(before if isinstance(before, Mapping) else {}, value)
+        elif key.startswith(_JOINED_PREFIX) and isinstance(before, tuple | list):
+            result[key] = type(before)([*before, *value])
         else:
             result[key] = value
     return result

@@ -1,21 +1,37 @@
 """Services: what can be called, on which ports, at which endpoints, with which identities. Pure.
 
-A service is written (MeshService), or made from all Dataplanes with one `kuma.io/workload`: its name is the workload,
-its ports are their inbounds. A written one takes the place of a made one with the same name.
+A MeshService is written, or made from all Dataplanes with one `kuma.io/workload`: its name is the workload, its ports
+are their inbounds; a written one takes the place of a made one with the same name. A MeshMultiZoneService joins
+MeshServices. A MeshExternalService is no part of the mesh, see `external_services`.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import attrs
 
 from mesh.config.identities import Identity, Unfit
-from mesh.config.snapshot import Endpoint
-from mesh.config.view import DataplaneState, MeshView
-from mesh.resources.dataplane import BackendRef, Inbound, InboundState
+from mesh.config.snapshot import Endpoint, Origination
+from mesh.config.view import DataplaneState
+from mesh.resources.dataplane import Inbound, InboundState
+from mesh.resources.mesh_multi_zone_service import MeshMultiZoneService
 from mesh.resources.mesh_service import MeshService, ServicePort
-from mesh.resources.resource import DISPLAY_NAME, WORKLOAD
+from mesh.resources.resource import DISPLAY_NAME, MESH, ORIGIN, WORKLOAD, Resource
 
+MESH_SERVICE, EXTERNAL, MULTI_ZONE = "MeshService", "MeshExternalService", "MeshMultiZoneService"
+SERVICE_KINDS = (MESH_SERVICE, EXTERNAL, MULTI_ZONE)
+ServiceKey = tuple[str, str]  # kind, name
 IdentityByName = Mapping[str, Identity | Unfit | None]
+
+_ENV, _MANAGED_BY = "kuma.io/env", "kuma.io/managed-by"
+
+
+@attrs.frozen(kw_only=True)
+class Hostname:
+    """A name by which a service can be called, and the HostnameGenerator that gave it."""
+
+    name: str
+    generator: str
 
 
 @attrs.frozen(kw_only=True)
@@ -23,72 +39,91 @@ class Service:
     """One service. `endpoints_by_port` holds endpoints sorted by name; `spiffe_ids` whom callers may meet there.
 
     `secured`: every Dataplane behind it holds an identity, so that callers with one can insist on mutual TLS.
+    `created`: seconds since the epoch; a service that nobody wrote comes after all that are written.
     """
 
+    kind: str = MESH_SERVICE
     name: str
     labels: Mapping[str, str]
     port_by_number: Mapping[int, ServicePort]
     endpoints_by_port: Mapping[int, tuple[Endpoint, ...]]
     spiffe_ids: tuple[str, ...] = ()
     secured: bool = False
+    origination: Origination | None = None  # of an external service with TLS; names no cluster
+    vip: str = ""
+    hostnames: tuple[Hostname, ...] = ()
+    created: float = attrs.field(default=math.inf, eq=False)
+
+    @property
+    def key(self) -> ServiceKey:
+        return (self.kind, self.name)
 
     def matches_labels(self, labels: Mapping[str, str]) -> bool:
         """Does it carry all of `labels`?"""
         return all(self.labels.get(key) == value for key, value in labels.items())
 
 
-def services_of(view: MeshView, identity_by_name: IdentityByName) -> dict[str, Service]:
-    """Return all services of a mesh, by name, sorted."""
-    # A proxy that cannot hold its identity could not be called anyway, and must not lower a service to plaintext.
-    states = {
-        name: state
-        for name, state in sorted(view.dataplanes.items())
-        if not isinstance(identity_by_name.get(name), Unfit)
+def service_labels(resource: Resource) -> dict[str, str]:
+    """Return the labels of a written service, with those that a control plane adds. Source: Kuma, computed labels."""
+    return {DISPLAY_NAME: resource.display_name, MESH: resource.mesh, ORIGIN: "zone", _ENV: "universal"} | dict(
+        resource.labels
+    )
+
+
+def made_service(
+    workload: str,
+    members: Mapping[str, DataplaneState],
+    known: tuple[ServicePort, ...],
+    identities: IdentityByName,
+    mesh: str,
+) -> Service | None:
+    """Make the service of a workload; `known` are its ports while it has no members. None: there is nothing to call."""
+    ports = _inbound_ports(members.values()) or known
+    if not ports:
+        return None
+    labels = {
+        DISPLAY_NAME: workload,
+        MESH: mesh,
+        ORIGIN: "zone",
+        _ENV: "universal",
+        _MANAGED_BY: "meshservice-generator",
+        WORKLOAD: workload,
     }
-    services: dict[str, Service] = {}
-    for name, ports in view.known_ports.items():
-        services[name] = _made(name, ports, {}, identity_by_name)
-    for workload, members in _by_workload(states).items():
-        ports = _inbound_ports(members.values())
-        if ports:
-            services[workload] = _made(workload, ports, members, identity_by_name)
-    selection = _Selection(states)
-    for resource in view.resources:
-        if resource.kind == "MeshService" and resource.mesh == view.mesh:
-            spec = resource.spec_as(MeshService)
-            labels = {DISPLAY_NAME: resource.display_name, **resource.labels}
-            services[resource.name] = _service(resource.name, labels, spec, selection.members(spec), identity_by_name)
-    return dict(sorted(services.items()))
+    return _service(workload, labels, MeshService(ports=ports), members, identities)
 
 
-def resolve(backend: BackendRef, services: Mapping[str, Service]) -> Service | None:
-    """Return the service that a reference means; of several with its labels the first by name."""
-    if backend.name:
-        return services.get(backend.name)
-    return next((service for service in services.values() if service.matches_labels(backend.labels)), None)
+def written_service(resource: Resource, members: Mapping[str, DataplaneState], identities: IdentityByName) -> Service:
+    """Make the service that a MeshService describes."""
+    service = _service(resource.name, service_labels(resource), resource.spec_as(MeshService), members, identities)
+    return attrs.evolve(service, created=resource.created)
 
 
-class _Selection:
-    """Finds Dataplanes by labels, without looking at each."""
+def multi_zone_service(resource: Resource, members: Iterable[Service]) -> Service:
+    """Make the service that joins MeshServices: their ports of the same number, or else of the same name."""
+    joined, ports = list(members), resource.spec_as(MeshMultiZoneService).ports
+    return Service(
+        kind=MULTI_ZONE,
+        name=resource.name,
+        labels=service_labels(resource),
+        port_by_number={port.port: port for port in ports},
+        endpoints_by_port={port.port: _joined_endpoints(port, joined) for port in ports},
+        spiffe_ids=tuple(sorted({spiffe_id for service in joined for spiffe_id in service.spiffe_ids})),
+        secured=bool(joined) and all(service.secured for service in joined),
+        created=resource.created,
+    )
 
-    def __init__(self, states: Mapping[str, DataplaneState]) -> None:
-        self._states = states
-        self._names_by_label: dict[tuple[str, str], list[str]] = {}
-        for name, state in states.items():
-            labels = {DISPLAY_NAME: state.resource.display_name, **state.resource.labels}
-            for label in labels.items():
-                self._names_by_label.setdefault(label, []).append(name)
 
-    def members(self, spec: MeshService) -> dict[str, DataplaneState]:
-        if spec.match_labels is None:
-            state = self._states.get(spec.dataplane)
-            return {spec.dataplane: state} if state is not None else {}
-        candidates = list(self._states)
-        if spec.match_labels:
-            # The rarest label leaves the fewest to look at.
-            candidates = min((self._names_by_label.get(label, []) for label in spec.match_labels.items()), key=len)
-        found = {name: self._states[name] for name in candidates}
-        return {name: state for name, state in found.items() if state.resource.matches_labels(spec.match_labels)}
+def _joined_endpoints(port: ServicePort, services: Iterable[Service]) -> tuple[Endpoint, ...]:
+    endpoints: dict[str, Endpoint] = {}
+    for service in services:
+        found = service.port_by_number.get(port.port) or _port_named(port.name, service)
+        for endpoint in service.endpoints_by_port[found.port] if found else ():
+            endpoints.setdefault(endpoint.name, endpoint)  # One Dataplane may stand behind two of them.
+    return tuple(endpoints[name] for name in sorted(endpoints))
+
+
+def _port_named(name: str, service: Service) -> ServicePort | None:
+    return next((port for port in service.port_by_number.values() if name and port.name == name), None)
 
 
 def _inbound_ports(states: Iterable[DataplaneState]) -> tuple[ServicePort, ...]:
@@ -100,21 +135,6 @@ def _inbound_ports(states: Iterable[DataplaneState]) -> tuple[ServicePort, ...]:
             port = ServicePort(port=inbound.port, name=name, target=inbound.port, protocol=inbound.protocol)
             ports.setdefault(inbound.port, port)
     return tuple(ports[number] for number in sorted(ports))
-
-
-def _by_workload(states: Mapping[str, DataplaneState]) -> dict[str, dict[str, DataplaneState]]:
-    members: dict[str, dict[str, DataplaneState]] = {}
-    for name, state in states.items():
-        if state.workload:
-            members.setdefault(state.workload, {})[name] = state
-    return members
-
-
-def _made(
-    workload: str, ports: tuple[ServicePort, ...], members: Mapping[str, DataplaneState], identities: IdentityByName
-) -> Service:
-    labels = {DISPLAY_NAME: workload, WORKLOAD: workload}
-    return _service(workload, labels, MeshService(ports=ports), members, identities)
 
 
 def _service(

@@ -4,6 +4,7 @@ A snapshot is a set of named parts; a delta replaces and removes parts. It is ap
 Values only, encoded as JSON by msgspec (`encode_part`, `decode_part`); what builds one stands in `mesh.config.builder`.
 """
 
+import enum
 import hashlib
 from collections.abc import Mapping
 
@@ -12,32 +13,85 @@ import msgspec
 
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
+from mesh.model.security import NamePattern, TlsVersion
 from mesh.model.traffic import Protocol, TlsMode
 from mesh.policy.authorization import Permissions
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import LoadBalancing
 from mesh.policy.outlier_detection import OutlierDetection
+from mesh.policy.passthrough import Passthrough
 from mesh.policy.retry import RetryPolicy
 from mesh.policy.timeout import Timeouts
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """One instance of a service: the inbound address of its sidecar (or of an external host)."""
+    """One instance of a service: the inbound address of its sidecar, or an external host.
 
-    name: str  # the Dataplane's name
+    Where the address has a name, the proxy resolves it. Endpoints of a larger `priority` are used only while those of
+    the smaller ones are all unusable.
+    """
+
+    name: str  # the Dataplane's name; of an external host its address
     address: Address
     zone: str = ""
     weight: int = 1
     healthy: bool = True
+    priority: int = 0
+    hostname: str = ""  # what requests call it in their Host; empty: what the client called it
 
 
 @attrs.frozen(kw_only=True)
 class UpstreamTls:
-    """Mutual TLS to a cluster: whom to expect. Own certificate and trust come from the proxy's identity."""
+    """A cluster is reached by TLS or not at all, mutual TLS with one of `expected_peers` (SPIFFE IDs).
 
-    expected_peers: tuple[str, ...]  # SPIFFE IDs
+    Own certificate and trust come from the proxy's identity. A cluster outside the mesh has no expected peers: what its
+    servers are to prove stands in its Origination.
+    """
+
+    expected_peers: tuple[str, ...] = ()
     sni: str = ""
+
+
+class Verification(enum.Enum):
+    """What a server outside the mesh is to prove. Source: Kuma MeshExternalService `tls.verification.mode`."""
+
+    SECURED = "Secured"
+    SKIP_SAN = "SkipSAN"
+    SKIP_CA = "SkipCA"
+    SKIP_ALL = "SkipAll"
+
+
+@attrs.frozen(kw_only=True)
+class PemSource:
+    """Certificates or a key: the text itself, or where it lies on the proxy's own host.
+
+    `missing` says why the control plane could not find it; then nothing may be sent.
+    """
+
+    text: str = attrs.field(default="", repr=False)
+    path: str = ""
+    variable: str = ""
+    missing: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Origination:
+    """How a cluster outside the mesh is reached by TLS: without our identity, by the names of its servers.
+
+    Apart from Cluster, so that secrets stand in parts of one kind: `redacted` is how these are shown.
+    """
+
+    cluster: str
+    verification: Verification = Verification.SECURED
+    server_name: str = ""  # empty: each endpoint's own host
+    subject_names: tuple[NamePattern, ...] = ()  # empty: the server name
+    roots: PemSource | None = None  # None: the system's
+    certificate: PemSource | None = None
+    private_key: PemSource | None = None
+    version_min: TlsVersion = TlsVersion.TLS12
+    version_max: TlsVersion = TlsVersion.TLS13
+    renegotiation: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -74,13 +128,18 @@ class Route:
 
 @attrs.frozen(kw_only=True)
 class OutboundListener:
-    """A port on which the local application reaches one service. TCP uses the first route's cluster."""
+    """A port on which the local application reaches one service. TCP uses the first route's cluster.
+
+    `hostnames` are the names that the mesh gives the service; whatever Host a client sends is accepted, for it may
+    reach the port by another name of its own.
+    """
 
     name: str
     address: Address
     protocol: Protocol = Protocol.TCP
     routes: tuple[Route, ...]
     retry_connects_max: int = 0  # MeshRetry tcp.maxConnectAttempt - 1
+    hostnames: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -125,13 +184,32 @@ class ProxyPart:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-Part = ProxyPart | IdentityPart | TrustPart | Cluster | ClusterEndpoints | OutboundListener | InboundListener
+@attrs.frozen(kw_only=True)
+class PassthroughPart:
+    """Which destinations outside the mesh the application may reach. It acts once the proxy intercepts traffic."""
+
+    passthrough: Passthrough
+
+
+Part = (
+    ProxyPart
+    | PassthroughPart
+    | IdentityPart
+    | TrustPart
+    | Origination
+    | Cluster
+    | ClusterEndpoints
+    | OutboundListener
+    | InboundListener
+)
 
 # The order of kinds is the order of application: trust, then clusters and endpoints, then listeners (make before break).
 PART_TYPE_BY_KIND: Mapping[str, type[Part]] = {
     "proxy": ProxyPart,
+    "passthrough": PassthroughPart,
     "trust": TrustPart,
     "identity": IdentityPart,
+    "origination": Origination,
     "cluster": Cluster,
     "endpoints": ClusterEndpoints,
     "inbound": InboundListener,
@@ -146,7 +224,7 @@ def part_key(part: Part) -> str:
     match part:
         case TrustPart():
             return f"{kind}/{part.trust_domain}"
-        case ClusterEndpoints():
+        case ClusterEndpoints() | Origination():
             return f"{kind}/{part.cluster}"
         case Cluster() | OutboundListener() | InboundListener():
             return f"{kind}/{part.name}"
@@ -157,6 +235,15 @@ def part_key(part: Part) -> str:
 def encode_part(part: Part) -> bytes:
     """Write one part as JSON, the same bytes for equal parts."""
     return msgspec.json.encode(part, order="sorted")
+
+
+def redacted(part: Part) -> Part:
+    """Return a part as it may be shown and logged: without certificates and keys that came from secrets."""
+    if not isinstance(part, Origination):
+        return part
+    sources = {name: getattr(part, name) for name in ("roots", "certificate", "private_key")}
+    shown = {name: attrs.evolve(source, text="(hidden)") for name, source in sources.items() if source and source.text}
+    return attrs.evolve(part, **shown)
 
 
 def decode_part(key: str, data: bytes) -> Part:

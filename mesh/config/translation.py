@@ -5,10 +5,14 @@ from mesh.model.traffic import TlsMode
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import Balancer, LoadBalancing
 from mesh.policy.outlier_detection import OutlierDetection
+from mesh.policy.passthrough import DestinationKind, Passthrough, PassthroughMatch, PassthroughMode, PassthroughProtocol
 from mesh.policy.retry import RetryBudget, RetryOn, RetryPolicy
 from mesh.policy.timeout import Timeouts
 from mesh.resources.mesh_retry import CONDITION_BY_NAME, METHOD_BY_NAME
 from mesh.resources.policy import Conf
+
+# Types that are kept without effect yet get the default, as the warning at their reading says.
+_BALANCER_BY_TYPE = {balancer.value: balancer for balancer in Balancer}
 
 
 def timeouts(conf: Conf, default: Timeouts) -> Timeouts:
@@ -101,7 +105,7 @@ def load_balancing(strategy: Conf, breaker: Conf) -> LoadBalancing:
     chosen, default = strategy.get("loadBalancer", {}), defaults.LOAD_BALANCING
     least_request = chosen.get("leastRequest", {})
     return LoadBalancing(
-        balancer=Balancer(chosen["type"]) if "type" in chosen else default.balancer,
+        balancer=_BALANCER_BY_TYPE.get(chosen.get("type", ""), default.balancer),
         choice_count=least_request.get("choiceCount", default.choice_count),
         active_request_bias=least_request.get("activeRequestBias", default.active_request_bias),
         panic_percent=breaker.get("outlierDetection", {}).get("healthyPanicThreshold", default.panic_percent),
@@ -113,11 +117,26 @@ def tls_mode(conf: Conf) -> TlsMode:
     return TlsMode(conf.get("mode", defaults.TLS_MODE.value))
 
 
+def passthrough(conf: Conf) -> Passthrough:
+    """Translate MeshPassthrough's settings, where there is such a policy: without one everything passes."""
+    matches = [
+        PassthroughMatch(
+            kind=DestinationKind(match["type"]),
+            value=match["value"],
+            port=match.get("port", 0),
+            protocol=PassthroughProtocol(match.get("protocol", "tcp")),
+        )
+        for match in conf.get("appendMatch", ())
+    ]
+    mode = PassthroughMode(conf.get("passthroughMode", PassthroughMode.MATCHED.value))
+    return Passthrough(mode=mode, matches=tuple(dict.fromkeys(matches)))
+
+
 def _retry_on(names: tuple[str, ...]) -> tuple[tuple[RetryOn, ...], tuple[int, ...], tuple[str, ...]]:
     """Split `retryOn` into conditions, status codes and methods."""
     conditions = tuple(RetryOn(CONDITION_BY_NAME[name]) for name in names if name in CONDITION_BY_NAME)
     methods = tuple(METHOD_BY_NAME[name] for name in names if name in METHOD_BY_NAME)
-    codes = tuple(int(name) for name in names if name not in CONDITION_BY_NAME and name not in METHOD_BY_NAME)
+    codes = tuple(int(name) for name in names if name.isdigit())
     return conditions, codes, methods
 
 

@@ -6,7 +6,7 @@ import attrs
 
 from mesh.resources.dataplane import Dataplane, Inbound, InboundState
 from mesh.resources.mesh_service import ServicePort
-from mesh.resources.resource import DEFAULT_ZONE, WORKLOAD, ZONE, Resource
+from mesh.resources.resource import DEFAULT_ZONE, DISPLAY_NAME, WORKLOAD, ZONE, Resource
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +25,11 @@ class DataplaneState:
         return self.resource.labels.get(ZONE, DEFAULT_ZONE)
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """Return the labels as selectors see them."""
+        return {DISPLAY_NAME: self.resource.display_name, **self.resource.labels}
+
+    @property
     def workload(self) -> str:
         return self.resource.labels.get(WORKLOAD, "")
 
@@ -35,10 +40,11 @@ class DataplaneState:
 
 @attrs.frozen(kw_only=True)
 class MeshView:
-    """One mesh. Resources of other meshes, and Dataplanes among `resources`, do not count.
+    """One mesh. Resources of other meshes do not count; Dataplanes among `resources` are those that were written, live or not.
 
     `dataplanes` is `{name: state}` of the live proxies, `trust` is `{trust domain: root certificates (PEM)}`,
-    `known_ports` is `{service: ports}` of services that stay known while none of their Dataplanes is left.
+    `known_ports` is `{service: ports}` of services that stay known while none of their Dataplanes is left, `vips` is
+    `{(kind, name): IP address}`, what an earlier index or another control plane has given out (`ServiceIndex.vips`).
     """
 
     mesh: str
@@ -46,3 +52,4 @@ class MeshView:
     dataplanes: Mapping[str, DataplaneState] = attrs.field(factory=dict)
     trust: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     known_ports: Mapping[str, tuple[ServicePort, ...]] = attrs.field(factory=dict)
+    vips: Mapping[tuple[str, str], str] = attrs.field(factory=dict)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mesh.config.matching import Destination, in_order, items_for, items_in_order, rules_for, selects
+from mesh.config.matching import Destination, in_order, items_for, items_in_order, listener_sections, rules_for, selects
 from mesh.config.merging import merge
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.loading import load_resource
@@ -107,11 +107,87 @@ def test_a_policy_of_a_zone_stays_in_its_zone() -> None:
     zonal = policy(rules=["1s"], labels={"kuma.io/origin": "zone", "kuma.io/zone": "east"})
     assert chooses(zonal, dataplane(**{"kuma.io/zone": "east"}))
     assert not chooses(zonal, dataplane(**{"kuma.io/zone": "west"}))
-    assert not chooses(zonal, dataplane())
+    glob = policy(rules=["1s"], labels={"kuma.io/origin": "global", "kuma.io/zone": "east"})
+    assert chooses(glob, dataplane(**{"kuma.io/zone": "west"}))
 
 
-def test_shadow_policies_do_not_count() -> None:
-    assert in_order([policy(labels={"kuma.io/effect": "shadow"}, rules=["1s"])]) == ()
+def test_nothing_is_held_back_where_a_zone_is_not_known() -> None:
+    zonal = policy(rules=["1s"], labels={"kuma.io/origin": "zone", "kuma.io/zone": "east"})
+    assert chooses(zonal, dataplane())
+    assert chooses(policy(rules=["1s"], labels={"kuma.io/origin": "zone"}), dataplane(**{"kuma.io/zone": "west"}))
+
+
+def test_a_producers_policy_leaves_its_zone() -> None:
+    labels = {"kuma.io/origin": "zone", "kuma.io/zone": "east", "kuma.io/policy-role": "producer"}
+    assert chooses(policy(rules=["1s"], labels=labels), dataplane(**{"kuma.io/zone": "west"}))
+    consumer = policy(rules=["1s"], labels={**labels, "kuma.io/policy-role": "consumer"})
+    assert not chooses(consumer, dataplane(**{"kuma.io/zone": "west"}))
+
+
+NAMESPACE, ROLE = "k8s.kuma.io/namespace", "kuma.io/policy-role"
+ROUTE_CREATED = "gateways.kuma.io/gateway.networking.k8s.io-route-creation-timestamp"
+
+
+@pytest.mark.parametrize(
+    ("labels", "leaves"),
+    [
+        ({}, False),
+        ({ROLE: "consumer"}, False),
+        ({ROLE: "workload-owner"}, False),
+        ({ROLE: "producer"}, True),
+        ({ROLE: "system"}, True),
+        ({"k8s.kuma.io/system-namespace": "true"}, True),
+    ],
+)
+def test_a_policy_of_a_namespace_stays_there_unless_it_is_a_producers_or_the_systems(
+    labels: Mapping[str, str], leaves: bool
+) -> None:
+    namespaced = policy(rules=["1s"], labels={NAMESPACE: "shop", **labels})
+    assert chooses(namespaced, dataplane(**{NAMESPACE: "shop"}))
+    assert chooses(namespaced, dataplane(**{NAMESPACE: "bank"})) is leaves
+    # Proxies on Universal have none.
+    assert chooses(namespaced, dataplane())
+    assert chooses(policy(rules=["1s"], labels={ROLE: "consumer"}), dataplane(**{NAMESPACE: "bank"}))
+
+
+def test_what_stands_in_the_systems_namespace_is_for_the_whole_mesh() -> None:
+    system = policy(rules=["1s"], labels={NAMESPACE: "kuma-system"})
+    assert chooses(system, dataplane(**{NAMESPACE: "shop"}))
+
+
+def test_shadow_policies_count_only_on_demand() -> None:
+    shadow, active = policy("a", labels={"kuma.io/effect": "shadow"}, rules=["1s"]), policy("z", rules=["2s"])
+    assert names(in_order([shadow, active])) == ["z"]
+    assert names(in_order([shadow, active], shadow=True)) == ["z", "a"]
+
+
+def special(**networking: Any) -> Resource:
+    written = {
+        "type": "Dataplane",
+        "name": "d",
+        "labels": {"app": "kong"},
+        "networking": {"address": "a", **networking},
+    }
+    return load_resource(written, file="t")
+
+
+def test_a_delegated_gateway_is_selected_as_a_whole() -> None:
+    kong = special(gateway={"type": "DELEGATED"})
+    assert chooses(policy(to=[(MESH, "1s")]), kong)
+    assert chooses(policy(target={"kind": "Dataplane", "sectionName": "http"}, rules=["1s"]), kong)
+    assert not chooses(policy(target={"kind": "Dataplane", "labels": {"app": "web"}}, rules=["1s"]), kong)
+
+
+def test_listeners_are_sections_by_name_or_port() -> None:
+    listeners = [{"type": "ZoneEgress", "port": 1, "name": "egress"}, {"type": "ZoneIngress", "port": 2}]
+    proxy = special(listeners=listeners)
+    named, numbered = listener_sections(proxy.spec_as(Dataplane))
+    for section, chosen, rules in [("egress", True, (1, 0)), ("2", True, (0, 1)), ("1", False, (0, 0))]:
+        sectioned = policy(target={"kind": "Dataplane", "sectionName": section}, rules=["1s"])
+        assert chooses(sectioned, proxy) is chosen
+        assert (len(rules_for([sectioned], named)), len(rules_for([sectioned], numbered))) == rules
+    everywhere = policy(rules=["1s"])
+    assert len(rules_for([everywhere], named)) == len(rules_for([everywhere], numbered)) == 1
 
 
 def test_a_dataplane_target_beats_the_mesh() -> None:
@@ -136,6 +212,23 @@ def test_roles_rise_from_system_to_workload_owner() -> None:
     assert names(in_order(policies)) == ["system", "producer", "consumer", "workload-owner"]
     unset = policy("zzz", rules=["1s"])
     assert names(in_order([policies[3], unset]))[0] == "zzz"
+
+
+def test_a_policy_of_a_namespace_beats_the_systems_but_not_its_origin() -> None:
+    glob = policy("a", labels={"kuma.io/origin": "global", NAMESPACE: "shop"}, rules=["1s"])
+    for_all = policy("c", rules=["1s"])
+    system = policy("d", labels={NAMESPACE: "kuma-system"}, rules=["1s"])
+    namespaced = policy("z", labels={NAMESPACE: "shop"}, rules=["1s"])
+    assert names(in_order([namespaced, for_all, glob, system])) == ["a", "d", "c", "z"]
+
+
+def test_of_the_gateway_apis_routes_the_oldest_wins_and_what_was_written_by_hand_beats_them() -> None:
+    def of(name: str, created: str) -> Resource:
+        return policy(name, to=[(MESH, "1s")], labels={ROUTE_CREATED: created} if created else {})
+
+    given = [of("zzz", "1700000000000000001"), of("aaa", "1700000000000000002"), of("mmm", ""), of("nnn", "soon")]
+    assert names(in_order(given)) == ["aaa", "zzz", "nnn", "mmm"]
+    assert [item.policy.name for item in items_in_order(given)] == ["aaa", "zzz", "nnn", "mmm"]
 
 
 def test_the_first_name_in_the_alphabet_wins() -> None:
@@ -196,6 +289,50 @@ def test_of_equal_items_the_first_name_in_the_alphabet_wins() -> None:
 
 def test_of_equal_items_of_one_policy_the_last_wins() -> None:
     assert winner_towards(backend(), policy(to=[(BACKEND, "1s"), (BACKEND, "2s")])) == 2.0
+
+
+def of_kind(kind: str, section: str = "") -> dict[str, Any]:
+    return {"kind": kind, "labels": {"app": "b"}, **({"sectionName": section} if section else {})}
+
+
+@pytest.mark.parametrize("kind", ["MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"])
+def test_an_item_is_about_one_kind_of_destination(kind: str) -> None:
+    service = backend().service
+    items = policy(to=[(of_kind(kind), "1s"), (MESH, "2s")])
+    for other in ("MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"):
+        winner = winner_towards(Destination(service=service, kind=other), items)
+        assert winner == (1.0 if other == kind else 2.0)
+
+
+def test_kinds_of_destinations_have_an_order_before_names() -> None:
+    kinds = ["Mesh", "MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"]
+    refs = [MESH, *(of_kind(kind) for kind in kinds[1:])]
+    policies = [policy(name, to=[(ref, "1s")]) for name, ref in zip("abcde", refs, strict=True)]
+    for given in (policies, policies[::-1]):
+        assert [item.target.kind for item in items_in_order(in_order(given))] == kinds
+
+
+def test_ports_come_after_services_of_the_kind_mesh_service_only() -> None:
+    # As Kuma's code has it: between a MeshMultiZoneService and its port the names of the policies decide.
+    def winner(kind: str) -> float:
+        destination = Destination(service=backend().service, kind=kind, port=80, port_name="http")
+        section, whole = policy("z", to=[(of_kind(kind, "http"), "1s")]), policy("a", to=[(of_kind(kind), "2s")])
+        return winner_towards(destination, section, whole)
+
+    assert winner("MeshService") == 1.0
+    assert winner("MeshMultiZoneService") == 2.0
+
+
+def test_a_port_is_no_part_of_what_is_said_of_its_whole_service() -> None:
+    items = policy(to=[(BACKEND_HTTP, "1s"), (BACKEND, "2s")])
+    assert winner_towards(Destination(service=backend().service), items) == 2.0
+    zero = policy(to=[({**BACKEND, "sectionName": "0"}, "1s"), (BACKEND, "2s")])
+    assert winner_towards(Destination(service=backend().service), zero) == 2.0
+
+
+def test_items_tell_where_they_were_written() -> None:
+    items = items_in_order(in_order([policy("a", to=[(BACKEND, "1s"), (MESH, "2s")]), policy("b", to=[(MESH, "3s")])]))
+    assert [(item.policy.name, item.index) for item in items] == [("b", 0), ("a", 1), ("a", 0)]
 
 
 def test_an_item_selects_services_by_any_of_their_labels() -> None:

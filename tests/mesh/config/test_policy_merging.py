@@ -27,6 +27,9 @@ from mesh.resources.policy import Rule
         ([{"a": {"b": 1}}, {"a": {}}], {"a": {"b": 1}}),
         ([{"a": 1, "c": True}, {"a": 0, "c": False}], {"a": 0, "c": False}),
         ([{"appendMatch": (1, 2)}, {"appendMatch": (3,)}], {"appendMatch": (1, 2, 3)}),
+        ([{"appendMatch": [1]}, {"appendMatch": [1, 2]}], {"appendMatch": [1, 1, 2]}),
+        ([{"a": {"appendProfiles": (1,)}}, {"a": {"appendProfiles": (2,)}}], {"a": {"appendProfiles": (1, 2)}}),
+        ([{"match": [1]}, {"match": [2]}], {"match": [2]}),
         ([{"a": 1}, {"a": 2}, {"a": 3}], {"a": 3}),
     ],
 )

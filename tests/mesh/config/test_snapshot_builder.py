@@ -8,8 +8,9 @@ import attrs
 import pytest
 
 from mesh.config import defaults
+from mesh.config.addressing import unresolved
 from mesh.config.builder import build_snapshot
-from mesh.config.index import MeshIndex, unresolved
+from mesh.config.index import MeshIndex
 from mesh.config.snapshot import (
     Cluster,
     ClusterEndpoints,
