@@ -10,8 +10,10 @@ from pathlib import PurePath
 import attrs
 import trio
 
-from mesh.control.bootstrap import ControlPlaneSecrets, keep_server_certificate, load_or_create_secrets
-from mesh.control.control_plane import ControlPlane, ControlPlaneSettings, ProxyStatus
+from mesh.control.control_plane import ControlPlane, ControlPlaneSettings
+from mesh.control.status import ProxyStatus
+from mesh.control.store.sealing import load_sealer
+from mesh.control.store.store import Store
 from mesh.discovery.client import ControlPlaneClientSettings
 from mesh.discovery.control_plane_tls import control_plane_tls
 from mesh.identity.certificate import KeyType
@@ -27,6 +29,7 @@ from sim.checks.record_tally import RecordTally
 from sim.host import Host
 from sim.scenario.distributions import Constant
 from sim.scenario.scenario import Scenario
+from sim.signing_key import simulated_signing_key
 from sim.workload.deployment import (
     Edge,
     Instance,
@@ -76,8 +79,8 @@ class SimulatedMesh:
         self.slow_by_instance: dict[str, float] = {}
         self.origin_s = 0.0  # when the scenario began, in seconds of the world
         self.loading = trio.Event()  # users begin
-        self._secrets: ControlPlaneSecrets | None = None
-        self._secrets_known = trio.Event()
+        self._ca_pem = ""
+        self._prepared = trio.Event()  # the control plane's first start is behind it
         self._numbers: dict[str, int] = {}
         zone = scenario.control_plane.zone
         self.control_plane_host = world.add_host(CONTROL_PLANE, zone=zone, boot=self._boot_control_plane)
@@ -131,7 +134,11 @@ class SimulatedMesh:
         """Make other resources the truth; a control plane that is down reads them when it is back."""
         self.resources = resources
         if self.control_plane is not None and self.control_plane_host.alive:
-            self.control_plane.replace_resources(resources)
+            self.control_plane_host.spawn("apply", self._apply_resources, self.control_plane)
+
+    async def _apply_resources(self, control_plane: ControlPlane) -> None:
+        # Those of this moment: of two changes that come together, the later one is the truth in whatever order tasks run.
+        await control_plane.replace_resources(self.resources)
 
     # How it stands.
 
@@ -158,27 +165,34 @@ class SimulatedMesh:
     # What runs on the hosts.
 
     async def _boot_control_plane(self, host: Host) -> None:
-        env = host.environment
-        secrets = await load_or_create_secrets(env, (host.address,), key_type=KEY_TYPE)
+        env, self.control_plane, resources = host.environment, None, self.resources
         delay = self.scenario.control_plane.push_delay
         settings = ControlPlaneSettings(
             address=Address(host.address, CONTROL_PLANE_PORT),
-            resources=self.resources,
-            tls=secrets.server_tls(env),
-            token_verifier=secrets.token_verifier,
+            resources=resources,
+            server_names=(host.address,),
             zone=host.zone,
             key_type=KEY_TYPE,
+            new_signing_key=simulated_signing_key,
             push_delay_s=None if delay == Constant(0.0) else delay.draw,
         )
-        self.control_plane = control_plane = ControlPlane(env, settings)
-        host.spawn("certificate", keep_server_certificate, env, secrets, control_plane.use_tls)
-        self._secrets = secrets
-        self._secrets_known.set()
+        store = await Store.open(
+            await env.disk.open_database("mesh.db"),
+            sealer=await load_sealer(env, "encryption.key"),
+            wall_clock=env.wall_clock,
+            log=env.log,
+        )
+        control_plane = ControlPlane(env, settings, store)
+        await control_plane.prepare()
+        self.control_plane, self._ca_pem = control_plane, control_plane.secrets.ca_pem
+        self._prepared.set()
+        if self.resources is not resources:
+            host.spawn("apply", self._apply_resources, control_plane)
         await control_plane.run()
 
     async def _boot_member(self, host: Host) -> None:
         member = self.members[host.name]
-        await self._secrets_known.wait()
+        await self._prepared.wait()
         env, what = host.environment, member.what
         if isinstance(what, Instance):
             settings = service_settings(self.scenario, what)
@@ -194,14 +208,12 @@ class SimulatedMesh:
             await member.users.run()
 
     def _sidecar_settings(self, host: Host, what: Instance | Edge) -> SidecarSettings:
-        secrets = self._secrets
-        assert secrets is not None, "boot waits for the control plane's secrets"
         document = dataplane_of(self.scenario, what, address=host.address)
         client = ControlPlaneClientSettings(
             address=Address(self.control_plane_host.address, CONTROL_PLANE_PORT),
-            tls=control_plane_tls(secrets.ca_pem, self.control_plane_host.address),
+            tls=control_plane_tls(self._ca_pem, self.control_plane_host.address),
             token=issue_dataplane_token(
-                secrets.token_key,
+                simulated_signing_key(1),
                 mesh=self.scenario.mesh,
                 name=host.name,
                 workload=what.workload,

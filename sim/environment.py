@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from mesh.model.errors import ConfigError, Violation
-from mesh.model.security import ClientTls, ServerTls
+from mesh.model.security import ClientTls, OriginationTls, ServerTls
 from mesh.runtime.environment import TlsContext
 from mesh.runtime.logging import redact
 from sim.event_log import EventLog
@@ -60,6 +60,10 @@ class NoTls:
         raise _no_tls()
 
     def server(self, config: ServerTls) -> TlsContext:
+        """Refuse. Raises: ConfigError."""
+        raise _no_tls()
+
+    def originate(self, config: OriginationTls) -> TlsContext:
         """Refuse. Raises: ConfigError."""
         raise _no_tls()
 

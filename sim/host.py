@@ -7,10 +7,11 @@ import trio
 
 from mesh.model.errors import MeshError
 from mesh.runtime.environment import Environment, Tls
-from sim.disk import Platter, SimDisk
+from sim.disk import SimDisk
 from sim.environment import NoTls, describe, simulated_log
 from sim.network.host import NetworkHost
 from sim.network.streams import HostNetwork
+from sim.platter import Platter
 from sim.randomness import KeyedRandomness
 from sim.reactor import SimReactor
 
@@ -30,7 +31,7 @@ class Life:
         self.ended = trio.Event()
         self.host = host
         self.randomness = KeyedRandomness(world.seed, "host", host.name, network_host.incarnation)
-        self.disk = SimDisk(host.platter)
+        self.disk = SimDisk(host.platter, random=self.randomness.fresh("disk"), wall_clock=host.wall_clock)
         self._cancelled = False
         self._nursery: trio.Nursery | None = None
         self._waiting_tasks: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []

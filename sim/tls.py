@@ -3,22 +3,25 @@
 Certificates are checked by `mesh.identity.trust` at the host's virtual wall clock, as real TLS does it, so they expire in
 virtual time. Left out: encryption, the proof that a peer holds the key of its certificate (nobody in a simulation forges
 one), resumption, and the time that cryptography takes. After the handshake the bytes are those of the connection below,
-unchanged and at no cost.
+unchanged and at no cost. A server outside the mesh is called alike; no system's roots are known here, and no TLS below 1.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from trio.abc import HalfCloseableStream
 
 from mesh.identity.certificate import chain_der, decode_chain
-from mesh.identity.certificate_path import PeerRefused, Role
+from mesh.identity.certificate_path import PeerRefused, Role, TrustedRoots, verify_path
 from mesh.identity.handshake import Done, Farewell, Handshake, shake_connection, shake_stream
+from mesh.identity.origination import ServerVerifier
 from mesh.identity.trust import PathCache, PeerVerifier
+from mesh.model.errors import IdentityError
 from mesh.model.names import SpiffeId
 from mesh.model.randomness import Random
-from mesh.model.security import ClientTls, ServerTls, Svid
+from mesh.model.security import ClientTls, OriginationTls, ServerTls, Svid, TlsVersion, TrustBundle
 from mesh.runtime.environment import Connection, TlsContext
 from sim import tls_wire as wire
 from sim.tls_transports import ModelledClientConnection, ModelledStream
@@ -33,9 +36,12 @@ class _Credentials:
     @classmethod
     def of(cls, svid: Svid | None) -> "_Credentials":
         """Raises: IdentityError when the chain cannot be read."""
-        if svid is None:
-            return cls()
-        chain = decode_chain(svid.chain_pem)
+        return cls() if svid is None else cls.of_chain(svid.chain_pem)
+
+    @classmethod
+    def of_chain(cls, chain_pem: str) -> "_Credentials":
+        """Raises: IdentityError when the chain cannot be read."""
+        chain = decode_chain(chain_pem)
         is_ed25519 = isinstance(chain[0].public_key(), ed25519.Ed25519PublicKey)
         return cls(records=wire.certificates(chain_der(chain)) + wire.proof(64 if is_ed25519 else 71))
 
@@ -47,6 +53,32 @@ class _Shaken:
     peer: SpiffeId | None
     alpn: str | None
     leftover: bytes
+
+
+class _Verifier(Protocol):
+    """Says whom a chain proves."""
+
+    def verify(self, chain_der: Sequence[bytes], now: float) -> SpiffeId | None:
+        """Raises: PeerRefused."""
+        ...
+
+
+class _OutsideVerifier:
+    """Judges servers outside the mesh: by their chain, as OpenSSL would, and by their names."""
+
+    def __init__(self, config: OriginationTls) -> None:
+        self._names = ServerVerifier(config)
+        self._roots: TrustedRoots | None = None
+        if config.verify_chain:
+            if not config.roots_pem:
+                raise IdentityError("modelled TLS knows no system's roots: name the CA")
+            self._roots = TrustedRoots((TrustBundle(trust_domain="", roots_pem=(config.roots_pem,)),))
+
+    def verify(self, chain_der: Sequence[bytes], now: float) -> None:
+        """Raises: PeerRefused."""
+        if self._roots is not None:
+            verify_path(chain_der, self._roots, Role.SERVER, now, any_trust_domain=True)
+        self._names.verify(chain_der, now)
 
 
 class ModelledTls:
@@ -66,7 +98,18 @@ class ModelledTls:
             server_name=config.server_name,
             cache=self._cache,
         )
-        return _Client(config, _Credentials.of(config.svid), verifier, self._wall_clock, self._random)
+        sni = config.sni or config.server_name
+        return _Client(sni, config.alpn, _Credentials.of(config.svid), verifier, self._wall_clock, self._random)
+
+    def originate(self, config: OriginationTls) -> TlsContext:
+        """Prepare to call a server outside the mesh. Raises: IdentityError."""
+        if config.version_max is not TlsVersion.TLS13:
+            raise IdentityError(
+                f"modelled TLS speaks TLS 1.3 only, and {config.version_max.value} is the highest allowed"
+            )
+        credentials = _Credentials.of_chain(config.certificate_pem) if config.certificate_pem else _Credentials()
+        verifier = _OutsideVerifier(config)
+        return _Client(config.sni, config.alpn, credentials, verifier, self._wall_clock, self._random)
 
     def server(self, config: ServerTls) -> TlsContext:
         """Prepare to be called. Raises: IdentityError."""
@@ -76,9 +119,10 @@ class ModelledTls:
 
 @attrs.frozen(eq=False)
 class _Client:
-    _config: ClientTls
+    _sni: str
+    _alpn: tuple[str, ...]
     _credentials: _Credentials
-    _verifier: PeerVerifier
+    _verifier: _Verifier
     _wall_clock: Callable[[], float]
     _random: Random
 
@@ -92,8 +136,8 @@ class _Client:
         return ModelledStream(stream, shaken.leftover, expects_ticket=True), shaken.peer
 
     def _shake(self) -> Handshake[_Shaken]:
-        config, exchange = self._config, wire.MessageExchange()
-        exchange.outgoing += wire.client_hello(config.sni or config.server_name, config.alpn, self._random)
+        exchange = wire.MessageExchange()
+        exchange.outgoing += wire.client_hello(self._sni, self._alpn, self._random)
         yield from exchange.next_message(wire.SERVER_HELLO)
         alpn = wire.read_encrypted_extensions((yield from exchange.next_message(wire.ENCRYPTED_EXTENSIONS)))
         asked = (yield from exchange.next_kind()) == wire.CERTIFICATE_REQUEST
@@ -151,7 +195,7 @@ class _Server:
         yield Done(exchange.take_outgoing(), _Shaken(peer=peer, alpn=alpn, leftover=bytes(exchange.incoming)))
 
 
-def _verify(verifier: PeerVerifier, chain: list[bytes], now: float) -> SpiffeId | None:
+def _verify(verifier: _Verifier, chain: list[bytes], now: float) -> SpiffeId | None:
     try:
         return verifier.verify(chain, now)
     except PeerRefused as refusal:

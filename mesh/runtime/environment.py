@@ -9,7 +9,7 @@ Two ways to the network, one for each kind of code:
 - `reactor` gives `Connection`s to pumps (`mesh.runtime.pump`), the coroutines of the request path.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -18,7 +18,7 @@ from trio.abc import HalfCloseableStream
 
 from mesh.model.names import Address, SpiffeId
 from mesh.model.randomness import Randomness
-from mesh.model.security import ClientTls, ServerTls
+from mesh.model.security import ClientTls, OriginationTls, ServerTls
 from mesh.runtime.pump import Pump
 
 T = TypeVar("T")
@@ -171,6 +171,43 @@ class Tls(Protocol):
     def client(self, config: ClientTls) -> TlsContext: ...
     def server(self, config: ServerTls) -> TlsContext: ...
 
+    def originate(self, config: OriginationTls) -> TlsContext:
+        """Prepare to call a server outside the mesh. Raises: IdentityError (unusable certificate, key or root), ConfigError."""
+        ...
+
+
+class Transaction(Protocol):
+    """What the work of one transaction may do; worthless after it."""
+
+    def execute(self, sql: str, values: Mapping[str, Any] = {}) -> list[tuple[Any, ...]]:
+        """Run one statement that SQLite and PostgreSQL both understand, and return its rows.
+
+        `:name` stands for `values["name"]`, never inside quotes. An error ends the transaction: let it pass.
+        """
+        ...
+
+
+class Database(Protocol):
+    """One SQL database. Its transactions are serializable, whoever else writes to it."""
+
+    async def transact(self, work: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+        """Run `work` in one transaction; committed and durable on return. Nothing happened when it raises.
+
+        `work` does nothing but SQL: it may run on another thread, and again when it could not be committed; what it raises
+        ends the transaction. A caller who is cancelled on the way gets Cancelled before the work began, else the result.
+        Raises: StoreError (the disk or the server fails), OutcomeUnknown (the one case where it may have happened).
+        """
+        ...
+
+    async def wait_changed(self) -> None:
+        """Sleep until another process may have committed since the last call; forever where nobody else can write.
+
+        The first call returns at once where others can. One task calls it.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
 
 class Disk(Protocol):
     """Durable files, named by relative paths with `/`. Nothing survives a crash for sure before `sync` has returned.
@@ -186,6 +223,23 @@ class Disk(Protocol):
     async def list(self, folder: str) -> Sequence[str]:
         """Return the paths of the files below a folder, sorted; an absent folder is empty."""
         ...
+
+    async def open_database(self, path: str) -> Database:
+        """Open an SQLite database for ourselves alone, made if absent.
+
+        Raises: ConfigError when another has it open or it is no database, StoreError.
+        """
+        ...
+
+
+class HostFiles(Protocol):
+    """What operators left on this host for its sidecar: files by absolute path, and environment variables. Read only."""
+
+    def read(self, path: str) -> bytes:
+        """Return a small file. Raises: OSError like the operating system."""
+        ...
+
+    def variable(self, name: str) -> str | None: ...
 
 
 class Process(Protocol):
@@ -217,6 +271,7 @@ class Environment:
     wall_clock: Callable[[], float]  # seconds since the epoch; may be skewed per host in simulation
     log: FilteringBoundLogger
     processes: Processes | None = None  # absent in simulation
+    host_files: HostFiles | None = None  # absent in simulation
 
     def bind(self, **fields: object) -> "Environment":
         """The same environment with fields added to every log line."""

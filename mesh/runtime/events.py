@@ -12,4 +12,10 @@ EVENT_NAMES = (
     "actor.gave_up",
     "drain.began",
     "drain.cut_short",
+    "database.transaction_repeated",
+    "database.not_reached",
+    "database.not_durable",
+    "database.listening_lost",
+    "http_server.not_accepting",
+    "http_connection.crashed",
 )

@@ -5,7 +5,7 @@ One a sidecar; called on the request path, so it only counts.
 
 from collections.abc import Callable
 
-from mesh.config.builder import cluster_name
+from mesh.config.outbounds import cluster_name
 from mesh.telemetry.request_record import RequestRecord
 from sim.checks.evidence import Evidence, InsecureRequest
 

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 from mesh.model.errors import ConfigError, Violation
 from mesh.runtime.environment import Environment, Reactor, Tls
 from mesh.runtime.real.disk import RealDisk
+from mesh.runtime.real.host_files import RealHostFiles
 from mesh.runtime.real.network import RealNetwork
 from mesh.runtime.real.processes import RealProcesses
 from mesh.runtime.real.randomness import SystemRandomness
@@ -35,4 +36,5 @@ def real_environment(
         wall_clock=wall_clock,
         log=log.bind(host=host),
         processes=RealProcesses(data_dir),
+        host_files=RealHostFiles(),
     )

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 import trio
 
+from mesh.runtime.real.sqlite import SqliteDatabase, open_database
+
 _FILE_MODE = 0o600  # Keys and tokens lie here.
 _FOLDER_MODE = 0o700
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -49,6 +51,13 @@ class RealDisk:
         await trio.lowlevel.checkpoint()
         start = self._folder if folder in ("", ".") else self._locate(folder)
         return _files_below(start, self._folder)
+
+    async def open_database(self, path: str) -> SqliteDatabase:
+        place = self._locate(path)
+        _make_folder_of(place)
+        database = await trio.to_thread.run_sync(open_database, place)
+        await trio.to_thread.run_sync(_sync_all, self._folders_above(place))
+        return database
 
     def _locate(self, path: str) -> str:
         parts = PurePosixPath(path).parts

@@ -173,7 +173,7 @@ def test_expression_is_kept_with_its_subject(loader):
             "belongs to mesh 'other', the scenario to 'default'",
         ),
         ("---\n{type: MeshTLS, name: x, spek: 1}", [], "spek"),
-        ("---\n{type: MeshRateLimit, name: x}", [], "MeshRateLimit is not supported yet"),
+        ("---\n{type: RateLimit, name: x}", [], "RateLimit is gone since Kuma 3.0"),
     ],
 )
 def test_wrong_file_is_refused_with_place_and_suggestion(loader, more, replace, complaint):
