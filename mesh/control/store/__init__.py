@@ -1,0 +1,1 @@
+"""What the control plane must not lose: resources, who wrote them, and which proxies are where."""
