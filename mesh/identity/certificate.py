@@ -108,9 +108,12 @@ def decode_csr(pem: str) -> x509.CertificateSigningRequest:
 
 
 def decode_chain(pem: str) -> tuple[x509.Certificate, ...]:
-    """Read certificates in PEM, leaf first. Raises: IdentityError."""
+    """Read certificates in PEM, leaf first, each with a key of a known kind. Raises: IdentityError."""
     try:
-        return tuple(x509.load_pem_x509_certificates(pem.encode()))
+        chain = tuple(x509.load_pem_x509_certificates(pem.encode()))
+        for certificate in chain:
+            certificate.public_key()  # Parsed only when asked for.
+        return chain
     except (ValueError, UnsupportedAlgorithm):
         raise IdentityError("not a certificate chain in PEM") from None
 

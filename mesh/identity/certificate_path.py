@@ -73,8 +73,13 @@ class TrustedRoots:
                     same_subject.append((root, bundle.trust_domain))
 
 
-def verify_path(chain_der: Sequence[bytes], roots: TrustedRoots, role: Role, now: float) -> VerifiedLeaf:
-    """Follow the chain, leaf first and each issuer behind its subject, up to a root. Raises: PeerRefused."""
+def verify_path(
+    chain_der: Sequence[bytes], roots: TrustedRoots, role: Role, now: float, *, any_trust_domain: bool = False
+) -> VerifiedLeaf:
+    """Follow the chain, leaf first and each issuer behind its subject, up to a root. Raises: PeerRefused.
+
+    `any_trust_domain`: the roots are those of servers outside the mesh, whose SPIFFE IDs, if any, mean nothing here.
+    """
     chain = _parse(chain_der)
     try:
         spiffe_id, names = spiffe_id_of(chain[0]), names_of(chain[0])
@@ -84,7 +89,7 @@ def verify_path(chain_der: Sequence[bytes], roots: TrustedRoots, role: Role, now
     path, trust_domains = _find_root(chain, roots, now)
     for certificate in path:
         _check_dates(certificate, now)
-    if spiffe_id is not None and spiffe_id.trust_domain not in trust_domains:
+    if spiffe_id is not None and not any_trust_domain and spiffe_id.trust_domain not in trust_domains:
         vouching = " and ".join(trust_domains)
         raise PeerRefused(Fault.UNKNOWN_AUTHORITY, f"{spiffe_id} is vouched for by a root of {vouching}")
     return VerifiedLeaf(

@@ -4,33 +4,29 @@ OpenSSL proves that the peer holds the key of a certificate from our roots. Whom
 certificates are valid now, judges `trust` at the environment's wall clock, which OpenSSL does not know.
 """
 
-import os
 import ssl
-import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 from trio.abc import HalfCloseableStream
 
 from mesh.identity.certificate_path import PeerRefused, Role
 from mesh.identity.handshake import Done, Farewell, Handshake, plain_alert, shake_connection, shake_stream
+from mesh.identity.openssl import NO_CHECK_TIME, check_sni, exchange, load_own_chain, presented_chain
+from mesh.identity.origination import originating_context
 from mesh.identity.tls_connection import TlsConnection
-from mesh.identity.tls_session import SCRATCH_BYTES, TlsSession, translate
+from mesh.identity.tls_session import SCRATCH_BYTES, TlsSession
 from mesh.identity.tls_stream import TlsStream
 from mesh.identity.trust import PathCache, PeerVerifier
-from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, Violation
+from mesh.model.errors import IdentityError
 from mesh.model.names import Address, SpiffeId
-from mesh.model.security import ClientTls, ServerTls, Svid, TrustBundle
+from mesh.model.security import ClientTls, OriginationTls, ServerTls, Svid, TrustBundle
 from mesh.runtime.environment import Connection, TlsContext
 
 CONTEXTS_MAX = 32
 SESSIONS_MAX = 1024  # Kept for resumption, one a server.
 TICKETS = 1  # Sent by a server after each handshake; each costs it 200 us.
-
-_NO_CHECK_TIME = 0x200000  # Source: OpenSSL X509_V_FLAG_NO_CHECK_TIME; Python has no name for it.
-_DER = 2  # Source: CPython _ssl.ENCODING_DER
 
 
 @attrs.define(eq=False)
@@ -79,7 +75,7 @@ class OpenSslTls:
     def client(self, config: ClientTls) -> TlsContext:
         """Prepare to call. Raises: IdentityError (unusable certificate, key or root), ConfigError (SNI)."""
         sni = config.sni or config.server_name
-        _check_sni(sni)
+        check_sni(sni)
         verifier = PeerVerifier(
             config.trust,
             role=Role.SERVER,
@@ -101,6 +97,12 @@ class OpenSslTls:
         verifier = PeerVerifier(config.trust, role=Role.CLIENT, cache=self._cache)
         return _ServerContext(context, verifier, self._wall_clock, self._scratch)
 
+    def originate(self, config: OriginationTls) -> TlsContext:
+        """Prepare to call a server outside the mesh. Raises: IdentityError, ConfigError, as `client`."""
+        return originating_context(
+            config, wall_clock=self._wall_clock, dates_by_openssl=self._dates_by_openssl, scratch=self._scratch
+        )
+
     def _client_side(self, config: ClientTls) -> _ClientSide:
         key = (config.svid, config.trust, config.alpn)
         side = self._client_sides.get(key)
@@ -118,7 +120,7 @@ class OpenSslTls:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # The verifier checks names, SPIFFE IDs among them.
         if not self._dates_by_openssl:
-            context.verify_flags |= _NO_CHECK_TIME
+            context.verify_flags |= NO_CHECK_TIME
         roots = "".join(pem for bundle in trust for pem in bundle.roots_pem)
         if roots:
             try:
@@ -153,7 +155,7 @@ class _ClientContext:
         tls = self._side.context.wrap_bio(
             inbound, outbound, server_side=False, server_hostname=self._sni or None, session=resumable
         )
-        last_input = yield from _exchange(tls, inbound, outbound)
+        last_input = yield from exchange(tls, inbound, outbound)
         try:
             peer = self._verifier.verify(presented_chain(tls), self._wall_clock())
         except PeerRefused as refusal:
@@ -195,7 +197,7 @@ class _ServerContext:
     def _shake(self) -> Handshake[_Shaken]:
         inbound, outbound = bios = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(inbound, outbound, server_side=True)
-        last_input = yield from _exchange(tls, inbound, outbound)
+        last_input = yield from exchange(tls, inbound, outbound)
         session = TlsSession(tls, bios, scratch=self._scratch, last_input=last_input)
         peer = None
         chain = presented_chain(tls)
@@ -208,61 +210,5 @@ class _ServerContext:
         yield Done(outbound.read(), _Shaken(session=session, peer=peer, alpn=tls.selected_alpn_protocol()))
 
 
-def _exchange(tls: ssl.SSLObject, inbound: ssl.MemoryBIO, outbound: ssl.MemoryBIO) -> Generator[bytes, bytes, bytes]:
-    """Exchange messages until OpenSSL is content; return the last input, which may hold data already."""
-    received = b""
-    while True:
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            received = yield outbound.read()
-            if not received:
-                raise BrokenConnection("TLS error: the peer closed during the handshake") from None
-            inbound.write(received)
-        except ssl.SSLError as error:
-            raise Farewell(translate(error), outbound.read()) from error
-        else:
-            return received
-
-
-def presented_chain(tls: ssl.SSLObject) -> list[bytes]:
-    """Return what the peer presented in DER, leaf first; of a resumed session the leaf only, of nobody nothing."""
-    leaf = tls.getpeercert(binary_form=True)
-    if leaf is None:
-        return []
-    if hasattr(tls, "get_unverified_chain"):  # From Python 3.13 on.
-        chain: list[bytes] = tls.get_unverified_chain()
-        return chain or [leaf]
-    direct: Any = getattr(tls, "_sslobj", None)
-    if not hasattr(direct, "get_unverified_chain"):
-        return [leaf]
-    return [certificate.public_bytes(_DER) for certificate in direct.get_unverified_chain() or ()] or [leaf]
-
-
 def _load_svid(context: ssl.SSLContext, svid: Svid) -> None:
-    """Give OpenSSL a chain and its key. Python takes them from files only: from one that exists in memory alone."""
-    pem = (svid.chain_pem + svid.private_key_pem).encode()
-    try:
-        if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("svid", os.MFD_CLOEXEC)
-            try:
-                os.write(fd, pem)
-                context.load_cert_chain(f"/proc/self/fd/{fd}")
-            finally:
-                os.close(fd)
-        else:
-            with tempfile.NamedTemporaryFile() as file:  # Mode 0600, gone at once.
-                file.write(pem)
-                file.flush()
-                context.load_cert_chain(file.name)
-    except ssl.SSLError as error:
-        raise IdentityError(f"the certificate and key of {svid.spiffe_id} cannot be used: {error.reason}") from error
-
-
-def _check_sni(name: str) -> None:
-    try:
-        name.encode("idna")
-    except UnicodeError as error:
-        raise ConfigError([Violation(message=f"{name!r} cannot be sent as server name: {error}")]) from error
-    if name.startswith("."):
-        raise ConfigError([Violation(message=f"{name!r} cannot be sent as server name")])
+    load_own_chain(context, svid.chain_pem, svid.private_key_pem, owner=str(svid.spiffe_id))

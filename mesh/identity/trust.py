@@ -86,7 +86,7 @@ class PeerVerifier:
                 expected = " or ".join(sorted(map(str, self._expected_peers)))
                 raise PeerRefused(Fault.WRONG_IDENTITY, f"expected {expected}, got {_names_text(leaf)}")
         elif self._server_name:
-            if not _carries(leaf.names, self._server_name):
+            if not carries_name(leaf.names, self._server_name):
                 raise PeerRefused(Fault.WRONG_IDENTITY, f"expected {self._server_name}, got {_names_text(leaf)}")
         elif self._role is Role.SERVER:
             raise PeerRefused(Fault.WRONG_IDENTITY, f"nobody is expected here, got {_names_text(leaf)}")
@@ -109,7 +109,7 @@ def verify_peer(
     return verifier.verify(chain_der, now)
 
 
-def _carries(names: x509.SubjectAlternativeName | None, server_name: str) -> bool:
+def carries_name(names: x509.SubjectAlternativeName | None, server_name: str) -> bool:
     """Source: RFC 6125 section 6.4: a wildcard stands for the whole leftmost label; addresses match exactly."""
     if names is None:
         return False

@@ -1,0 +1,173 @@
+"""TLS origination: calling a server outside the mesh, which proves who it is by DNS names, not by a SPIFFE ID.
+
+OpenSSL follows the chain (such servers live by everybody's roots, cross-signatures and name constraints); names, and
+dates by the environment's wall clock, are judged here. Sessions are not resumed: each connection proves itself anew.
+Source: Envoy UpstreamTlsContext; Kuma MeshExternalService `tls.verification`.
+"""
+
+import ssl
+import warnings
+from collections.abc import Callable, Sequence
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from trio.abc import HalfCloseableStream
+
+from mesh.identity.certificate import decode_chain, names_of, utc
+from mesh.identity.certificate_path import Fault, PeerRefused
+from mesh.identity.handshake import Done, Farewell, Handshake, plain_alert, shake_connection, shake_stream
+from mesh.identity.openssl import NO_CHECK_TIME, check_sni, exchange, load_own_chain, presented_chain
+from mesh.identity.tls_connection import TlsConnection
+from mesh.identity.tls_session import TlsSession
+from mesh.identity.tls_stream import TlsStream
+from mesh.identity.trust import carries_name
+from mesh.model.errors import IdentityError
+from mesh.model.names import SpiffeId
+from mesh.model.security import NamePattern, OriginationTls, TlsVersion
+from mesh.runtime.environment import Connection, TlsContext
+
+_OLD = (TlsVersion.TLS10, TlsVersion.TLS11)
+_VERSION = {
+    TlsVersion.TLS10: ssl.TLSVersion.TLSv1,
+    TlsVersion.TLS11: ssl.TLSVersion.TLSv1_1,
+    TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2,
+    TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3,
+}
+
+
+class ServerVerifier:
+    """What a server's certificate must say beside its chain: the dates and one of the names that are expected."""
+
+    def __init__(self, config: OriginationTls) -> None:
+        self._config = config
+
+    def verify(self, chain_der: Sequence[bytes], now: float) -> None:
+        """Judge a presented chain, leaf first, whose signatures are another's business. Raises: PeerRefused."""
+        config = self._config
+        if not (config.verify_chain or config.names):
+            return
+        if not chain_der:
+            raise PeerRefused(Fault.MISSING, "the server presented no certificate")
+        try:
+            leaf = x509.load_der_x509_certificate(chain_der[0])
+            names = names_of(leaf)
+        except (ValueError, UnsupportedAlgorithm, IdentityError) as error:
+            raise PeerRefused(Fault.MALFORMED, f"the server's certificate cannot be read: {error}") from None
+        if config.verify_chain:
+            _check_dates(leaf, now)
+        if config.names and not any(carries_pattern(names, pattern) for pattern in config.names):
+            expected = " or ".join(f"{pattern.value}{'*' if pattern.prefix else ''}" for pattern in config.names)
+            got = ", ".join(str(name.value) for name in names or ()) or "a certificate without names"
+            raise PeerRefused(Fault.WRONG_IDENTITY, f"expected {expected}, got {got}")
+
+
+def carries_pattern(names: x509.SubjectAlternativeName | None, pattern: NamePattern) -> bool:
+    """Is one of the names the pattern's, or does one begin with it? URIs count as they are written."""
+    if names is None:
+        return False
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if not pattern.prefix:
+        return pattern.value in uris or carries_name(names, pattern.value)
+    hosts = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    hosts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return any(name.startswith(pattern.value.lower()) for name in hosts) or any(
+        uri.startswith(pattern.value) for uri in uris
+    )
+
+
+def originating_context(
+    config: OriginationTls, *, wall_clock: Callable[[], float], dates_by_openssl: bool, scratch: memoryview
+) -> TlsContext:
+    """Prepare to call. Raises: IdentityError (unusable certificate, key or root), ConfigError (SNI)."""
+    check_sni(config.sni)
+    context = _new_context(config, dates_by_openssl=dates_by_openssl)
+    return _OriginatingContext(context, config.sni, ServerVerifier(config), wall_clock, scratch)
+
+
+def _new_context(config: OriginationTls, *, dates_by_openssl: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # Names are judged by ServerVerifier, prefixes and URIs among them.
+    _limit_versions(context, config)
+    if not config.renegotiation:
+        context.options |= ssl.OP_NO_RENEGOTIATION
+    if not dates_by_openssl:
+        context.verify_flags |= NO_CHECK_TIME
+    if config.verify_chain:
+        _load_roots(context, config.roots_pem)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    if config.certificate_pem:
+        load_own_chain(context, config.certificate_pem, config.private_key_pem, owner="the client")
+    if config.alpn:
+        context.set_alpn_protocols(list(config.alpn))
+    return context
+
+
+def _limit_versions(context: ssl.SSLContext, config: OriginationTls) -> None:
+    """Set the range of versions; old ones need weak ciphers and signatures, which whoever asked for them has accepted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSION[config.version_min]
+        context.maximum_version = _VERSION[config.version_max]
+    if config.version_min in _OLD:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+
+
+def _load_roots(context: ssl.SSLContext, roots_pem: str) -> None:
+    if not roots_pem:
+        context.load_default_certs()
+        return
+    # Read once by us: OpenSSL takes a text without any certificate, and text behind the last one, without complaint.
+    if not decode_chain(roots_pem):
+        raise IdentityError("the trusted roots hold no certificate")
+    try:
+        context.load_verify_locations(cadata=roots_pem)
+    except ssl.SSLError as error:
+        raise IdentityError(f"a trusted root cannot be read: {error.reason}") from error
+    # A root that was named is trusted, also where it is an intermediate authority's certificate, as in Envoy.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Shaken:
+    session: TlsSession
+    alpn: str | None
+
+
+@attrs.frozen(eq=False)
+class _OriginatingContext:
+    _context: ssl.SSLContext
+    _sni: str
+    _verifier: ServerVerifier
+    _wall_clock: Callable[[], float]
+    _scratch: memoryview
+
+    async def handshake(self, connection: Connection) -> Connection:
+        shaken = await shake_connection(self._shake(), connection)
+        return TlsConnection(connection, shaken.session, peer=None, alpn=shaken.alpn)
+
+    async def handshake_stream(self, stream: HalfCloseableStream) -> tuple[HalfCloseableStream, SpiffeId | None]:
+        shaken = await shake_stream(self._shake(), stream)
+        return TlsStream(stream, shaken.session, peer=None, alpn=shaken.alpn), None
+
+    def _shake(self) -> Handshake[_Shaken]:
+        inbound, outbound = bios = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self._context.wrap_bio(inbound, outbound, server_side=False, server_hostname=self._sni or None)
+        last_input = yield from exchange(tls, inbound, outbound)
+        session = TlsSession(tls, bios, scratch=self._scratch, last_input=last_input)
+        try:
+            self._verifier.verify(presented_chain(tls), self._wall_clock())
+        except PeerRefused as refusal:
+            # Up to TLS 1.2 both sides are done by now, and an alert goes out protected; in 1.3 ours still waits to go out.
+            alert = plain_alert(refusal.fault) if tls.version() == "TLSv1.3" else session.end()
+            raise Farewell(refusal, alert) from None
+        yield Done(outbound.read(), _Shaken(session=session, alpn=tls.selected_alpn_protocol()))
+
+
+def _check_dates(leaf: x509.Certificate, now: float) -> None:
+    if now > leaf.not_valid_after_utc.timestamp():
+        raise PeerRefused(Fault.EXPIRED, f"the server's certificate expired at {leaf.not_valid_after_utc:%FT%TZ}")
+    if now < leaf.not_valid_before_utc.timestamp():
+        begins = f"the server's certificate is not valid before {leaf.not_valid_before_utc:%FT%TZ}"
+        raise PeerRefused(Fault.NOT_YET_VALID, f"{begins}; it is {utc(now):%FT%TZ}")
