@@ -1,48 +1,51 @@
-"""What a control plane has before the first sidecar comes: its certificate authority, server certificate and signing key.
+"""What a control plane shows to sidecars and to callers of its API: a certificate of the installation's own authority.
 
-Made once and kept durably; the server certificate is made anew before it expires. The authority here vouches for the
-control plane alone: those of the meshes are `mesh.control.issuing`'s.
+The authority stands in the catalogue, the same for all control planes of an installation; the server certificate is
+made anew at each start and before it expires. The authority here vouches for control planes alone: those of the meshes
+are `mesh.control.issuing`'s.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
-from mesh.discovery.control_plane_tls import CONTROL_PLANE_ID, CONTROL_PLANE_TRUST_DOMAIN
+from mesh.control.catalogue import Catalogue
+from mesh.control.initial_resources import CONTROL_PLANE_CA, global_secret
+from mesh.discovery.control_plane_tls import CONTROL_PLANE_ID
 from mesh.identity.authority import Authority, issue_svid
 from mesh.identity.certificate import KeyType
 from mesh.identity.rotation import renewal_delay_s
-from mesh.identity.tokens import SigningKey, TokenVerifier
+from mesh.model.errors import IdentityError
 from mesh.model.security import ServerTls, Svid
-from mesh.runtime.durable import write_durably
+from mesh.resources.secret import Secret
 from mesh.runtime.environment import Environment
 
-FOLDER = "control-plane/secrets"
-TOKEN_KEY_FILE = "dataplane-token-1.pem"
 SERVER_LIFETIME_S = 90 * 86400.0
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ControlPlaneSecrets:
-    """The secrets of one control plane. `ca_pem` is none: every sidecar gets it."""
+    """The authority behind a control plane's certificate. `ca_pem` is no secret: every sidecar gets it."""
 
     authority: Authority = attrs.field(repr=False)
     server_names: tuple[str, ...]  # DNS names and IP addresses under which sidecars call
     key_type: KeyType
-    token_key: SigningKey = attrs.field(repr=False)
 
     @property
     def ca_pem(self) -> str:
         return self.authority.root_pem
 
     @property
-    def token_verifier(self) -> TokenVerifier:
-        return TokenVerifier({str(self.token_key.serial): self.token_key.public_key})
+    def cluster_id(self) -> str:
+        """Return what names the installation, however many control planes it has."""
+        digest = hashlib.blake2b(self.ca_pem.encode(), digest_size=16).hexdigest()
+        return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:]))
 
     def server_tls(self, env: Environment) -> ServerTls:
         """Make a server certificate, valid from now."""
-        return _server_tls(self._server_svid(env))
+        return ServerTls(svid=self._server_svid(env), require_client_certificate=False)
 
     def _server_svid(self, env: Environment) -> Svid:
         return issue_svid(
@@ -56,21 +59,16 @@ class ControlPlaneSecrets:
         )
 
 
-async def load_or_create_secrets(
-    env: Environment, server_names: Sequence[str], *, key_type: KeyType = KeyType.ECDSA_P256, folder: str = FOLDER
-) -> ControlPlaneSecrets:
-    """Return the secrets on disk, making what is missing.
+def read_secrets(catalogue: Catalogue, server_names: Sequence[str], *, key_type: KeyType) -> ControlPlaneSecrets:
+    """Return the secrets in the catalogue.
 
-    Raises: IdentityError when one is damaged: making it anew would lock out every sidecar. OSError.
+    Raises: IdentityError when they are damaged: making them anew would lock out every sidecar.
     """
-    authority_pem = await _load_or_create(env, f"{folder}/authority.pem", lambda: _new_authority(env, key_type))
-    token_key_pem = await _load_or_create(env, f"{folder}/{TOKEN_KEY_FILE}", lambda: SigningKey.create(1).encode())
-    return ControlPlaneSecrets(
-        authority=Authority.decode(authority_pem),
-        server_names=tuple(server_names),
-        key_type=key_type,
-        token_key=SigningKey.decode(1, token_key_pem),
-    )
+    stored = catalogue.get(global_secret(CONTROL_PLANE_CA))
+    if stored is None:
+        raise IdentityError(f"there is no GlobalSecret {CONTROL_PLANE_CA}")
+    authority = Authority.decode(stored.resource.spec_as(Secret).data.decode())
+    return ControlPlaneSecrets(authority=authority, server_names=tuple(server_names), key_type=key_type)
 
 
 async def keep_server_certificate(
@@ -84,26 +82,3 @@ async def keep_server_certificate(
         tls = secrets.server_tls(env)
         not_after = tls.svid.not_after
         use(tls)
-
-
-def _server_tls(svid: Svid) -> ServerTls:
-    return ServerTls(svid=svid, require_client_certificate=False)
-
-
-def _new_authority(env: Environment, key_type: KeyType) -> str:
-    authority = Authority.create(
-        CONTROL_PLANE_TRUST_DOMAIN,
-        now=env.wall_clock(),
-        serial_random=env.randomness.stream("control-plane", "serial-numbers"),
-        key_type=key_type,
-    )
-    return authority.encode()
-
-
-async def _load_or_create(env: Environment, path: str, create: Callable[[], str]) -> str:
-    try:
-        return (await env.disk.read(path)).decode()
-    except FileNotFoundError:
-        pem = create()
-        await write_durably(env.disk, path, pem.encode())
-        return pem

@@ -1,157 +1,311 @@
 """ControlPlane: the actor that tells every sidecar of its meshes what to do, and hears from them how they are.
 
-Owns nothing by itself: it puts together the stream server, the members with their leases, the publisher and the issuer,
-each of which owns its part. Accepts: other resources (`replace_resources`), another server certificate (`use_tls`).
+Owns nothing by itself: it puts together the catalogue, the stream server, the members with their leases, the publisher
+and the issuer, each of which owns its part. Accepts: other resources from files (`replace_resources`); everybody else
+writes to the `catalogue`. What outlives it lies in its store, which it may share with other control planes.
 """
+
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
+from mesh.config.builder import build_snapshot
+from mesh.config.index import MeshIndex
+from mesh.config.snapshot import Snapshot
+from mesh.control import file_resources
+from mesh.control.admission import Admission
+from mesh.control.bootstrap import ControlPlaneSecrets, keep_server_certificate, read_secrets
+from mesh.control.catalogue import Catalogue
+from mesh.control.first_start import FirstStart
+from mesh.control.insights import Insight, Insights
+from mesh.control.instance_name import load_or_create_name
 from mesh.control.issuing import Issuer, IssuerSettings
 from mesh.control.members import Members
+from mesh.control.old_registry import restore_old_registry
+from mesh.control.preview import Preview, ProxyPreview, preview_mesh
 from mesh.control.proxy_stream import ProxyStream, PushDelay, StreamLimits
-from mesh.control.publisher import Publisher, meshes_of
-from mesh.control.registry import Leases, LiveProxy, Presence, Registry
-from mesh.control.registry_file import RegistryFile
+from mesh.control.publisher import Publisher
+from mesh.control.registry import Leases, Presence, Registry
+from mesh.control.shared_members import SharedMembers
+from mesh.control.status import ProxyStatus, delivery_of, status_of
+from mesh.control.store.store import Store
+from mesh.control.store.values import AuditEntry, Delete, Key, Put
 from mesh.control.stream_server import StreamServer
 from mesh.discovery.messages import Refused
-from mesh.discovery.publication import Refusal
 from mesh.discovery.web_socket import MessageSocket
 from mesh.identity.certificate import KeyType
-from mesh.identity.tokens import TokenVerifier
+from mesh.identity.token_authority import TokenAuthority
+from mesh.identity.tokens import SigningKey
+from mesh.model.errors import ConfigError, StoreError
 from mesh.model.names import Address, ProxyId
 from mesh.model.security import ServerTls
 from mesh.resources.resource import DEFAULT_ZONE, Resource
+from mesh.resources.secret import Secret
 from mesh.runtime.environment import Environment
+
+STORE_RETRY_S = 1.0
 
 
 @attrs.frozen(kw_only=True)
 class ControlPlaneSettings:
     """What a control plane is started with. Spans in seconds.
 
-    `push_delay_s` holds back each push, as a loaded control plane would; for simulation.
+    `resources` are those of its files; None: it has no files, and leaves what others may have is alone. `shared_store`:
+    other control planes use its store too. `push_delay_s` holds back each push, as a loaded control plane would; for
+    simulation.
     """
 
     address: Address
-    resources: tuple[Resource, ...] = ()
-    tls: ServerTls | None  # None: plaintext, for this host alone or for tests
-    token_verifier: TokenVerifier
+    resources: tuple[Resource, ...] | None = None
+    server_names: tuple[str, ...] = ()  # under which sidecars call; for the certificate
+    plaintext: bool = False  # for tests
     zone: str = DEFAULT_ZONE  # of Dataplanes that name none
+    host_name: str = ""  # begins the name of this control plane; empty: the environment's
     key_type: KeyType = KeyType.ECDSA_P256
-    state_folder: str = "control-plane"
+    new_signing_key: Callable[[int], SigningKey] = SigningKey.create
+    issuer: IssuerSettings | None = None
+    shared_store: bool = False
     heartbeat_s: float = 3.0
     leases: Leases = Leases()
     coalesce_s: float = 0.05
+    insight_interval_s: float = 10.0  # between two writes of what was observed. Source: Kuma
     limits: StreamLimits = StreamLimits()
     push_delay_s: PushDelay | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ProxyStatus:
-    """How it stands with one proxy. Versions are empty where there is none; `refusal` is about the wanted version."""
-
-    proxy: ProxyId
-    presence: Presence
-    wanted_version: str = ""
-    sent_version: str = ""
-    acked_version: str = ""
-    refusal: Refusal | None = None
-    certificate_expires: float | None = None  # seconds since the epoch, of the newest one that it has
-    inbounds: tuple[tuple[str, bool], ...] = ()  # (name, ready), as reported
-
-    @property
-    def connected(self) -> bool:
-        return self.presence is Presence.CONNECTED
-
-    @property
-    def converged(self) -> bool:
-        """Whether what the proxy should have is live there."""
-        return self.connected and bool(self.wanted_version) and self.wanted_version == self.acked_version
-
-
 class ControlPlane:
-    """One control plane. State that outlives it lies on the disk of its environment."""
+    """One control plane: `prepare`, then `run`."""
 
-    def __init__(self, env: Environment, settings: ControlPlaneSettings) -> None:
+    secrets: ControlPlaneSecrets  # from `prepare` on
+    instance: str  # our name among the control planes, from `prepare` on
+
+    def __init__(self, env: Environment, settings: ControlPlaneSettings, store: Store) -> None:
         assert settings.leases.silence_s > 2 * settings.heartbeat_s, "a lease spans some heartbeats"
         self._env = env
         self._settings = settings
-        folder = settings.state_folder
-        issuer_settings = IssuerSettings(folder=f"{folder}/authorities", key_type=settings.key_type)
+        self._store = store
+        self.tokens = TokenAuthority()
+        self.catalogue = Catalogue(store, live_dataplanes=self._live_names)
         self._registry = Registry(settings.leases)
-        self._file = RegistryFile(env, self._registry, f"{folder}/registry.json")
-        self._issuer = Issuer(env, issuer_settings, self._on_trust_changed)
+        self._insights = Insights(instance="")
+        self._issuer = Issuer(
+            env,
+            settings.issuer or IssuerSettings(key_type=settings.key_type),
+            self.catalogue,
+            lambda mesh: self._publisher.mesh_changed(mesh),
+        )
         self._publisher = Publisher(
             env=env,
             registry=self._registry,
             issuer=self._issuer,
+            catalogue=self.catalogue,
             coalesce_s=settings.coalesce_s,
-            resources=settings.resources,
+            on_published=self._on_published,
+        )
+        self._shared: SharedMembers
+        self._members: Members
+        self._server = StreamServer(env, self._make_stream)
+
+    async def prepare(self) -> None:
+        """Read the store and make what is missing in it; comes before `run`, once.
+
+        Raises: ConfigError (the files' resources cannot be used), IdentityError (a key is damaged), StoreError, OSError.
+        """
+        settings, env = self._settings, self._env
+        self.instance = self._insights.instance = await load_or_create_name(env, settings.host_name or env.host)
+        self._put_members_together()
+        await self.catalogue.load()
+        self.catalogue.new_mesh_key, started_anew = settings.new_signing_key, self.catalogue.revision == 0
+        first_start = FirstStart(
+            env=env, catalogue=self.catalogue, key_type=settings.key_type, new_signing_key=settings.new_signing_key
+        )
+        await first_start.run()
+        if settings.resources is not None:
+            await file_resources.take_over(settings.resources, self.catalogue)
+        self.catalogue.new_mesh_key = settings.new_signing_key  # No later mesh gets an older version's key.
+        self._issuer.load()
+        self._tell_tokens(tuple(resource.key for resource in self.catalogue.resources()))
+        self.catalogue.on_change(self._on_resources_changed)
+        self.secrets = read_secrets(self.catalogue, settings.server_names, key_type=settings.key_type)
+        await self._shared.restore()
+        if started_anew:
+            await restore_old_registry(env, self._registry, self._shared)
+
+    def _put_members_together(self) -> None:
+        settings = self._settings
+        self._shared = SharedMembers(
+            env=self._env,
+            store=self._store,
+            registry=self._registry,
+            insights=self._insights,
+            instance=self.instance,
+            shared=settings.shared_store,
+            insight_interval_s=settings.insight_interval_s,
+            insight_of=self.insight,
+            on_change=lambda proxy: self._members.changed_elsewhere(proxy),
+            on_taken=lambda proxy: self._members.taken(proxy),
+        )
+        admission = Admission(
+            tokens=self.tokens, meshes=self.catalogue.meshes, find=self._applied_dataplane, zone=settings.zone
         )
         self._members = Members(
-            env=env,
+            env=self._env,
             registry=self._registry,
-            file=self._file,
+            insights=self._insights,
+            shared=self._shared,
             publisher=self._publisher,
             issuer=self._issuer,
-            verifier=settings.token_verifier,
-            zone=settings.zone,
+            admission=admission,
             heartbeat_s=settings.heartbeat_s,
         )
-        self._server = StreamServer(env, self._make_stream)
-        self._server.use_tls(settings.tls)
 
     async def run(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the address once sidecars can connect.
 
-        Raises: ConfigError when the address cannot be had, IdentityError when an authority on disk is damaged.
+        Raises: ConfigError when the address cannot be had.
         """
-        await self._issuer.load()
-        await self._file.restore()
+        if not self._settings.plaintext:
+            self.use_tls(self.secrets.server_tls(self._env))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._file.run)
             nursery.start_soon(self._publisher.run)
             nursery.start_soon(self._issuer.run)
             nursery.start_soon(self._members.run)
+            if not self._settings.plaintext:
+                nursery.start_soon(keep_server_certificate, self._env, self.secrets, self._renew_tls)
+            if self._settings.shared_store:
+                nursery.start_soon(self._follow_store)
             address = await nursery.start(self._server.run, self._settings.address)
-            self._env.log.info("control_plane.started", address=str(address), proxies_known=len(self._registry))
+            nursery.start_soon(self._shared.run, str(address))
+            for mesh in self.catalogue.meshes():
+                self._publisher.mesh_changed(mesh)
+            self._env.log.info(
+                "control_plane.started",
+                address=str(address),
+                instance=self.instance,
+                resources=len(self.catalogue.resources()),
+                proxies_known=len(self._registry),
+            )
             task_status.started(address)
 
-    def replace_resources(self, resources: tuple[Resource, ...]) -> None:
-        """Go by other resources from now on; what changes by that is pushed to whom it concerns."""
+    async def replace_resources(self, resources: tuple[Resource, ...]) -> None:
+        """Go by other resources of our files from now on; all or none. Raises: ConfigError, StoreError."""
+        await file_resources.take_over(resources, self.catalogue)
         self._env.log.info("control_plane.resources_replaced", resources=len(resources))
-        self._publisher.replace_resources(resources)
-        meshes = meshes_of(resources)
+
+    def use_tls(self, tls: ServerTls) -> None:
+        """Present this certificate to sidecars that connect from now on."""
+        self._server.use_tls(tls)
+
+    def status(self) -> tuple[ProxyStatus, ...]:
+        """Return how it stands with each live proxy of the installation, sorted by mesh and name."""
+        now = self._env.wall_clock()
+        return tuple(
+            status_of(live, self.insight(live.proxy), instance=self.instance, now=now)
+            for live in self._registry.proxies()
+        )
+
+    def insight(self, proxy: ProxyId) -> Insight:
+        """Return what was observed of a proxy."""
+        insight, stream = self._insights.of(proxy), self._publisher.streams.get(proxy)
+        if stream is None:
+            return insight
+        published = self._publisher.published_revision(proxy.mesh)
+        return attrs.evolve(insight, delivery=delivery_of(stream, published_revision=published))
+
+    def published_revision(self, mesh: str) -> int:
+        """Return up to which revision proxies of a mesh have been told what to do, by all control planes."""
+        others = (
+            self._insights.of(live.proxy).delivery.published
+            for live in self._registry.of_mesh(mesh)
+            if live.instance and live.presence is Presence.CONNECTED
+        )
+        return min([self._publisher.published_revision(mesh), *others])
+
+    def index_of(self, mesh: str) -> MeshIndex | None:
+        """Return a mesh as proxies are configured by it; None when there is none."""
+        return self._publisher.index_of(mesh) if mesh in self.catalogue.meshes() else None
+
+    def snapshot_of(self, proxy: ProxyId) -> Snapshot | None:
+        """Return what a proxy is, or would be, configured with; None when it is not there. Raises: ConfigError."""
+        index = self.index_of(proxy.mesh)
+        if index is None or proxy.name not in index.view.dataplanes:
+            return None
+        return build_snapshot(index, proxy.name)
+
+    def preview(self, changes: Sequence[Put | Delete]) -> Preview:
+        """Say what a write would change for whom. Raises: ConfigError when it cannot be made."""
+        violations = self.catalogue.check(changes)
+        if violations:
+            raise ConfigError(violations)
+        found: list[ProxyPreview] = []
+        for mesh, resources in self.catalogue.after(changes).items():
+            index = self.index_of(mesh)
+            if index is not None:
+                found += preview_mesh(index, resources)
+        return Preview(proxies=tuple(found))
+
+    def dataplanes(self, mesh: str) -> tuple[Resource, ...]:
+        """Return the Dataplanes of a mesh: those applied, and those that sidecars joined with; sorted by name."""
+        by_name = {stored.resource.name: stored.resource for stored in self.catalogue.list("Dataplane", mesh)}
+        for live in self._registry.of_mesh(mesh):
+            connections = self._insights.of(live.proxy).subscriptions
+            created = connections[0].connected if connections else 0.0
+            by_name.setdefault(live.proxy.name, attrs.evolve(live.dataplane, created=created))
+        return tuple(by_name[name] for name in sorted(by_name))
+
+    async def audit(self, *, limit: int, before: int | None = None) -> tuple[AuditEntry, ...]:
+        """Return entries of the audit log, the newest first. Raises: StoreError."""
+        return await self._store.audit(limit=limit, before=before)
+
+    async def note(self, action: str, key: Key, *, by: str, reason: str) -> None:
+        """Add to the audit log what changed no resource; durable on return. Raises: StoreError."""
+        await self._store.note(action, key, by=by, reason=reason)
+
+    async def _follow_store(self) -> None:
+        """Take over what other control planes write, until cancelled."""
+        while True:
+            await self._store.wait_changed()
+            try:
+                await self.catalogue.refresh()
+                await self._shared.refresh()
+            except StoreError as error:
+                self._env.log.warning("store.not_followed", reason=str(error))
+                await trio.sleep(STORE_RETRY_S)
+
+    def _on_resources_changed(self, keys: tuple[Key, ...]) -> None:
+        self._tell_tokens(keys)
+        for kind, mesh, name in keys:
+            if kind == "Dataplane":
+                self._members.dataplane_applied(mesh, name, self._applied_dataplane(mesh, name))
+        for mesh in self.catalogue.meshes_changed_by(keys):
+            self._publisher.mesh_changed(mesh)
+        meshes = self.catalogue.meshes()
         for proxy, stream in self._publisher.streams.items():
             if proxy.mesh not in meshes:
                 reason = f"the mesh {proxy.mesh!r} is no more"
                 stream.dismiss(Refused(kind="mesh", reason=reason, retryable=False))
 
-    def use_tls(self, tls: ServerTls | None) -> None:
-        """Present another certificate to sidecars that connect from now on."""
-        self._server.use_tls(tls)
+    def _tell_tokens(self, keys: tuple[Key, ...]) -> None:
+        for key in keys:
+            if key[0] in ("Secret", "GlobalSecret"):
+                stored = self.catalogue.get(key)
+                self.tokens.secret_changed(key, stored.resource.spec_as(Secret).data if stored else None)
+
+    def _on_published(self, stream: ProxyStream) -> None:
+        if self._settings.shared_store:
+            self._shared.observed(stream.proxy)
+
+    def _applied_dataplane(self, mesh: str, name: str) -> Resource | None:
+        stored = self.catalogue.get(("Dataplane", mesh, name))
+        return stored.resource if stored else None
+
+    def _live_names(self, mesh: str) -> tuple[str, ...]:
+        return tuple(live.proxy.name for live in self._registry.of_mesh(mesh))
+
+    def _renew_tls(self, tls: ServerTls) -> None:
+        self.use_tls(tls)
         self._env.log.info("control_plane.certificate_renewed")
-
-    def status(self) -> tuple[ProxyStatus, ...]:
-        """Return how it stands with each live proxy, sorted by mesh and name."""
-        return tuple(self._status_of(live) for live in self._registry.proxies())
-
-    def _status_of(self, live: LiveProxy) -> ProxyStatus:
-        inbounds = tuple(sorted(live.inbounds.items()))
-        stream = self._publisher.streams.get(live.proxy)
-        if stream is None:
-            return ProxyStatus(proxy=live.proxy, presence=live.presence, inbounds=inbounds)
-        publication = stream.publication
-        return ProxyStatus(
-            proxy=live.proxy,
-            presence=live.presence,
-            wanted_version=publication.wanted.version if publication.wanted else "",
-            sent_version=publication.sent_version,
-            acked_version=publication.acked_version,
-            refusal=publication.refusal,
-            certificate_expires=stream.certificate_expires,
-            inbounds=inbounds,
-        )
 
     def _make_stream(self, socket: MessageSocket) -> ProxyStream:
         return ProxyStream(
@@ -162,6 +316,3 @@ class ControlPlane:
             silence_s=self._settings.leases.silence_s,
             push_delay_s=self._settings.push_delay_s,
         )
-
-    def _on_trust_changed(self) -> None:
-        self._publisher.all_changed()

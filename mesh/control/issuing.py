@@ -1,7 +1,8 @@
-"""Issuer: the certificate authorities of the trust domains that this control plane serves.
+"""Issuer: the certificate authorities of the trust domains that this installation serves.
 
-Owns: their roots and keys, on disk before they sign. Emits: `on_change` when a bundle or signer changes by itself.
-A trust domain gets its root when it is first needed; a root that ages is followed by another, with overlap.
+Owns: which roots sign and are trusted, kept as Secrets of their mesh before they sign. Emits: `on_change` when a bundle or
+signer changes. A trust domain gets its root when it is first needed; a root that ages is followed by another, with
+overlap. Control planes that share a store share the roots: whoever writes first is followed by the others.
 Does not decide who may have which identity: callers did.
 """
 
@@ -10,26 +11,32 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from mesh.control.catalogue import Catalogue, Origin
+from mesh.control.initial_resources import BY, MESH_CA, mesh_ca, secret
+from mesh.control.store.values import Conflict, Key, Put
 from mesh.discovery.wake_up import WakeUp
 from mesh.identity.authority import ROOT_LIFETIME_S, Authority
 from mesh.identity.authority_ring import PROPAGATION_S, AuthorityRing
 from mesh.identity.certificate import KeyType
-from mesh.model.errors import IdentityError
+from mesh.model.errors import ConfigError, IdentityError, StoreError
 from mesh.model.names import SpiffeId
 from mesh.model.randomness import Random
 from mesh.model.security import TrustBundle
-from mesh.runtime.durable import write_durably
+from mesh.resources.secret import Secret
 from mesh.runtime.environment import Environment
 
 LEAF_LIFETIME_S_MAX = 7 * 86400.0
 CHECK_S_MAX = 3600.0  # Wall clocks jump; one long sleep would not notice.
+# Where control planes before the store kept their authorities; the prefix kept ".." from being a path.
+OLD_FILE = "control-plane/authorities/roots-of-{trust_domain}.json"
+
+Domain = tuple[str, str]  # mesh, trust domain
 
 
 @attrs.frozen(kw_only=True)
 class IssuerSettings:
     """How certificates are made; spans in seconds."""
 
-    folder: str = "control-plane/authorities"
     key_type: KeyType = KeyType.ECDSA_P256
     root_lifetime_s: float = ROOT_LIFETIME_S
     leaf_lifetime_s_max: float = LEAF_LIFETIME_S_MAX
@@ -38,47 +45,50 @@ class IssuerSettings:
 
 @attrs.define(eq=False)
 class Issuer:
-    """All authorities of one control plane."""
+    """All authorities, as this control plane knows them."""
 
     env: Environment
     settings: IssuerSettings
-    on_change: Callable[[], None]
-    _rings: dict[str, AuthorityRing] = attrs.field(factory=dict, init=False)
+    catalogue: Catalogue
+    on_change: Callable[[str], None]  # with the mesh
+    _rings: dict[Domain, AuthorityRing] = attrs.field(factory=dict, init=False)
     _one_creation: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _created: WakeUp = attrs.field(factory=WakeUp, init=False)
+    _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
 
-    async def load(self) -> None:
-        """Take up the authorities on disk. Raises: IdentityError when one is damaged: a new root would cut off its mesh."""
-        for path in await self.env.disk.list(self.settings.folder):
-            if path.endswith(".json"):
-                ring = AuthorityRing.decode((await self.env.disk.read(path)).decode())
-                self._rings[ring.trust_domain] = ring
+    def load(self) -> None:
+        """Take up the authorities in the catalogue.
 
-    async def ensure(self, trust_domain: str) -> None:
-        """Make the authority of a trust domain if there is none. Raises: IdentityError when it cannot be kept on disk."""
+        Raises: IdentityError when one is damaged: a new one would cut off its mesh.
+        """
+        for stored in self.catalogue.list("Secret"):
+            if stored.resource.name.startswith(MESH_CA):
+                self._read(stored.resource.key)
+        self.catalogue.on_change(self._take_up)
+
+    async def ensure(self, mesh: str, trust_domain: str) -> None:
+        """Make the authority of a mesh's trust domain if there is none. Raises: IdentityError when it cannot be kept."""
         async with self._one_creation:
-            if trust_domain in self._rings:
+            if (mesh, trust_domain) in self._rings:
                 return
-            now = self.env.wall_clock()
-            ring = AuthorityRing.start(
-                self._new_root(trust_domain, now), leaf_lifetime_s_max=self.settings.leaf_lifetime_s_max, now=now
-            )
+            ring = await self._old_ring(trust_domain) or self._new_ring(trust_domain)
             try:
-                await self._save(ring)
-            except OSError as error:
+                await self._save(mesh, ring, expected_version=0)
+            except Conflict:
+                return  # Another control plane was first; its authority was taken up when the catalogue heard of it.
+            except (StoreError, ConfigError) as error:
                 raise IdentityError(f"the authority of {trust_domain} cannot be kept: {error}") from error
-            self._rings[trust_domain] = ring
-        self.env.log.info("authority.created", trust_domain=trust_domain)
-        self._created.set()
+        self.env.log.info("authority.created", mesh=mesh, trust_domain=trust_domain)
 
-    def trust_bundles(self) -> tuple[TrustBundle, ...]:
-        """Return what to trust now, sorted by trust domain."""
+    def trust_bundles(self, mesh: str) -> tuple[TrustBundle, ...]:
+        """Return what to trust in a mesh now, sorted by trust domain."""
         now = self.env.wall_clock()
-        return tuple(self._rings[name].trust_bundle(now) for name in sorted(self._rings))
+        return tuple(self._rings[domain].trust_bundle(now) for domain in sorted(self._rings) if domain[0] == mesh)
 
-    def sign(self, csr_pem: str, spiffe_id: SpiffeId, lifetime_s: float) -> str:
+    def sign(self, mesh: str, csr_pem: str, spiffe_id: SpiffeId, lifetime_s: float) -> str:
         """Return a chain in PEM; the trust domain's authority is there already. Raises: IdentityError."""
-        ring = self._rings[spiffe_id.trust_domain]
+        ring = self._rings.get((mesh, spiffe_id.trust_domain))
+        if ring is None:
+            raise IdentityError(f"the authority of {spiffe_id.trust_domain} was deleted a moment ago")
         return ring.sign(
             csr_pem,
             spiffe_id=spiffe_id,
@@ -91,16 +101,20 @@ class Issuer:
         """Let roots follow one another until cancelled."""
         while True:
             now = self.env.wall_clock()
-            for trust_domain in sorted(self._rings):
-                await self._rotate(self._rings[trust_domain], now)
+            for mesh, trust_domain in sorted(self._rings):
+                await self._rotate(mesh, self._rings[(mesh, trust_domain)], now)
             changes = [ring.next_change(now) for ring in self._rings.values()]
             wait_s = min([CHECK_S_MAX, *(change - now for change in changes if change is not None)])
             with trio.move_on_after(max(wait_s, 0.0)) as scope:
-                await self._created.wait()
+                await self._changed.wait()
             if scope.cancelled_caught and wait_s < CHECK_S_MAX:
-                self.on_change()
+                for mesh in dict.fromkeys(mesh for mesh, _ in sorted(self._rings)):
+                    self.on_change(mesh)
 
-    async def _rotate(self, ring: AuthorityRing, now: float) -> None:
+    async def _rotate(self, mesh: str, ring: AuthorityRing, now: float) -> None:
+        stored = self.catalogue.get(mesh_ca(mesh, ring.trust_domain))
+        if stored is None:
+            return
         before = ring.entries
         ring.prune(now)
         if ring.successor_due(now):
@@ -108,14 +122,59 @@ class Issuer:
         if ring.entries == before:
             return
         try:
-            await self._save(ring)
-        except OSError as error:
-            # Nobody has seen the change yet; the next check tries again.
+            await self._save(mesh, ring, expected_version=stored.version)
+        except (Conflict, StoreError, ConfigError) as error:
+            # Nobody has seen the change yet; the next check tries again, from what another may have written.
             ring.entries = before
             self.env.log.warning("authority.not_kept", trust_domain=ring.trust_domain, reason=str(error))
             return
-        self.env.log.info("authority.rotated", trust_domain=ring.trust_domain, roots=len(ring.entries))
-        self.on_change()
+        self.env.log.info("authority.rotated", mesh=mesh, trust_domain=ring.trust_domain, roots=len(ring.entries))
+
+    async def _save(self, mesh: str, ring: AuthorityRing, *, expected_version: int) -> None:
+        resource = secret(mesh_ca(mesh, ring.trust_domain), ring.encode().encode())
+        change = Put(resource=resource, expected_version=expected_version)
+        await self.catalogue.write([change], by=BY, reason="certificate authority", origin=Origin.CONTROL_PLANE)
+
+    def _take_up(self, keys: tuple[Key, ...]) -> None:
+        """Go by what the catalogue holds now."""
+        for key in keys:
+            kind, mesh, name = key
+            if kind != "Secret" or not name.startswith(MESH_CA):
+                continue
+            known = (mesh, name.removeprefix(MESH_CA)) in self._rings
+            try:
+                self._read(key)
+            except IdentityError as error:
+                self.env.log.error("authority.damaged", mesh=mesh, secret=name, reason=str(error))
+                continue
+            self._changed.set()
+            if known:  # Otherwise whoever needs it is making it right now, or will ask.
+                self.on_change(mesh)
+
+    def _read(self, key: Key) -> None:
+        _, mesh, name = key
+        stored = self.catalogue.get(key)
+        if stored is None:
+            self._rings.pop((mesh, name.removeprefix(MESH_CA)), None)
+            return
+        ring = AuthorityRing.decode(stored.resource.spec_as(Secret).data.decode())
+        self._rings[(mesh, ring.trust_domain)] = ring
+
+    async def _old_ring(self, trust_domain: str) -> AuthorityRing | None:
+        """Return the authority that an older version kept as a file: certificates that it signed are still in use."""
+        try:
+            data = await self.env.disk.read(OLD_FILE.format(trust_domain=trust_domain))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise IdentityError(f"the authority of {trust_domain} cannot be read: {error}") from error
+        ring = AuthorityRing.decode(data.decode())
+        return ring if ring.trust_domain == trust_domain else None
+
+    def _new_ring(self, trust_domain: str) -> AuthorityRing:
+        now = self.env.wall_clock()
+        root = self._new_root(trust_domain, now)
+        return AuthorityRing.start(root, leaf_lifetime_s_max=self.settings.leaf_lifetime_s_max, now=now)
 
     def _new_root(self, trust_domain: str, now: float) -> Authority:
         return Authority.create(
@@ -125,11 +184,6 @@ class Issuer:
             key_type=self.settings.key_type,
             lifetime_s=self.settings.root_lifetime_s,
         )
-
-    async def _save(self, ring: AuthorityRing) -> None:
-        # The prefix keeps a trust domain such as ".." from being a path.
-        path = f"{self.settings.folder}/roots-of-{ring.trust_domain}.json"
-        await write_durably(self.env.disk, path, ring.encode().encode())
 
     def _serial_random(self) -> Random:
         return self.env.randomness.stream("control-plane", "serial-numbers")

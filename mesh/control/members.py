@@ -1,25 +1,30 @@
 """Members: who belongs to the meshes, decided from what sidecars say on their streams.
 
-Owns: the registry and its leases. Emits: changes to the publisher and to the registry's file, events to the log.
+Owns: the registry and its leases, and what is observed of each proxy. Emits: changes to the publisher and to the store,
+events to the log.
 """
+
+from typing import Any
 
 import attrs
 import trio
 
 from mesh.config.identities import Identity, Unfit
-from mesh.control.admission import Admitted, admit
+from mesh.control.admission import Admission, Admitted
+from mesh.control.insights import Answer, Insights
 from mesh.control.issuing import Issuer
 from mesh.control.proxy_stream import ProxyStream
-from mesh.control.publisher import Publisher, meshes_of
+from mesh.control.publisher import Publisher
 from mesh.control.registry import LiveProxy, Registry
-from mesh.control.registry_file import RegistryFile
-from mesh.discovery.messages import HealthReport, Hello, Refused, Welcome
+from mesh.control.shared_members import SharedMembers
+from mesh.discovery.messages import DataplaneRequest, HealthReport, Hello, Refused, Welcome
 from mesh.discovery.wake_up import WakeUp
 from mesh.identity.certificate import decode_chain
-from mesh.identity.tokens import DataplaneClaims, TokenVerifier
+from mesh.identity.tokens import DataplaneClaims
 from mesh.model.errors import IdentityError
-from mesh.model.names import SpiffeId
-from mesh.resources.resource import WORKLOAD
+from mesh.model.names import ProxyId, SpiffeId
+from mesh.resources.resource import WORKLOAD, Resource
+from mesh.resources.writing import universal
 from mesh.runtime.environment import Environment
 
 
@@ -29,26 +34,24 @@ class Members:
 
     env: Environment
     registry: Registry
-    file: RegistryFile
+    insights: Insights
+    shared: SharedMembers
     publisher: Publisher
     issuer: Issuer
-    verifier: TokenVerifier
-    zone: str
+    admission: Admission
     heartbeat_s: float
     _claims_by_session: dict[str, DataplaneClaims] = attrs.field(factory=dict, init=False)
     _leases_changed: WakeUp = attrs.field(factory=WakeUp, init=False)
 
+    def describe(self, request: DataplaneRequest) -> dict[str, Any]:
+        """See Membership."""
+        return universal(self.admission.describe(request, now=self.env.wall_clock()))
+
     def admit(self, hello: Hello, stream: ProxyStream) -> Welcome:
         """See Membership."""
-        admitted = admit(
-            hello,
-            verifier=self.verifier,
-            meshes=meshes_of(self.publisher.resources),
-            zone=self.zone,
-            now=self.env.wall_clock(),
-        )
+        admitted = self.admission.admit(hello, now=self.env.wall_clock())
         stream.resume(admitted.proxy, hello.version, hello.digests)
-        stream.certificate_expires = float(hello.certificate_expires) or None
+        stream.applied_dataplane = admitted.applied
         self._join(admitted, hello, stream)
         return Welcome(session=stream.session, heartbeat_s=self.heartbeat_s, lease_s=self.registry.leases.silence_s)
 
@@ -59,12 +62,12 @@ class Members:
             proxy, dataplane, dict(hello.inbounds), session=stream.session, now=trio.current_time()
         )
         if replaced:
-            self.publisher.streams[proxy].dismiss(
-                Refused(kind="replaced", reason=f"another connection of {proxy} took over", retryable=True)
-            )
+            self._dismiss_replaced(proxy)
         self._claims_by_session[stream.session] = admitted.claims
+        expires = float(hello.certificate_expires) or None
+        self.insights.connected(proxy, stream.session, now=self.env.wall_clock(), certificate_expires=expires)
         self.publisher.attach(proxy, stream)
-        self._note_change(proxy.mesh)
+        self._note_change(proxy, joined=True)
         self.env.log.info(
             "proxy.joined",
             mesh=proxy.mesh,
@@ -81,13 +84,18 @@ class Members:
         """See Membership."""
         self.registry.heard(stream.session, trio.current_time())
 
+    def answered(self, stream: ProxyStream, answer: Answer) -> None:
+        """See Membership."""
+        self.insights.answered(stream.proxy, stream.session, answer, now=self.env.wall_clock())
+        self.shared.observed(stream.proxy)
+
     def report_health(self, stream: ProxyStream, report: HealthReport) -> None:
         """See Membership."""
         changed = self.registry.report_health(stream.session, report.inbounds)
         for inbound in changed:
             self._log_health(stream, inbound, report.inbounds.get(inbound, True))
         if changed:
-            self._note_change(stream.proxy.mesh)
+            self._note_change(stream.proxy)
 
     async def issue(self, stream: ProxyStream, csr_pem: str) -> str:
         """See Membership."""
@@ -95,16 +103,18 @@ class Members:
         if live is None:
             raise IdentityError("the connection was replaced by a newer one")
         identity = self._identity(live, self._claims_by_session[stream.session])
-        spiffe_id = SpiffeId.parse(identity.spiffe_id)
-        await self.issuer.ensure(spiffe_id.trust_domain)
-        chain_pem = self.issuer.sign(csr_pem, spiffe_id, identity.certificate_lifetime_s)
-        stream.certificate_expires = decode_chain(chain_pem)[0].not_valid_after_utc.timestamp()
+        spiffe_id, mesh = SpiffeId.parse(identity.spiffe_id), live.proxy.mesh
+        await self.issuer.ensure(mesh, spiffe_id.trust_domain)
+        chain_pem = self.issuer.sign(mesh, csr_pem, spiffe_id, identity.certificate_lifetime_s)
+        expires = decode_chain(chain_pem)[0].not_valid_after_utc.timestamp()
+        self.insights.certified(live.proxy, now=self.env.wall_clock(), expires=expires)
+        self.shared.observed(live.proxy)
         self.env.log.info(
             "certificate.issued",
-            mesh=live.proxy.mesh,
+            mesh=mesh,
             proxy=live.proxy.name,
             spiffe_id=identity.spiffe_id,
-            expires=round(stream.certificate_expires),
+            expires=round(expires),
         )
         return chain_pem
 
@@ -112,7 +122,10 @@ class Members:
         """See Membership."""
         self._claims_by_session.pop(stream.session, None)
         self.publisher.detach(stream.proxy, stream)
-        self.registry.disconnect(stream.session, trio.current_time())
+        self.insights.disconnected(stream.proxy, stream.session, now=self.env.wall_clock())
+        if self.registry.of_session(stream.session) is not None:
+            self.registry.disconnect(stream.session, trio.current_time())
+            self.shared.observed(stream.proxy)
         self._leases_changed.set()
         self.env.log.info(
             "proxy.disconnected",
@@ -122,6 +135,28 @@ class Members:
             reason=reason,
         )
 
+    def taken(self, proxy: ProxyId) -> None:
+        """A proxy of ours has joined another control plane: its connection here is the older one."""
+        self._dismiss_replaced(proxy)
+
+    def changed_elsewhere(self, proxy: ProxyId) -> None:
+        """Another control plane's proxy is otherwise than before."""
+        self.publisher.mesh_changed(proxy.mesh)
+        self._leases_changed.set()
+
+    def dataplane_applied(self, mesh: str, name: str, dataplane: Resource | None) -> None:
+        """An operator changed a Dataplane (None: deleted it): a sidecar that joined by its name goes by it at once."""
+        proxy = ProxyId(mesh, name)
+        stream, live = self.publisher.streams.get(proxy), self.registry.find(proxy)
+        if stream is None or live is None or not stream.applied_dataplane:
+            return
+        if dataplane is None:
+            reason = f"the Dataplane {name!r} of mesh {mesh!r} was deleted"
+            stream.dismiss(Refused(kind="dataplane", reason=reason, retryable=True))
+            return
+        self.registry.replace_dataplane(proxy, self.admission.with_zone(dataplane))
+        self._note_change(proxy)
+
     async def run(self) -> None:
         """End leases that have run out, until cancelled."""
         while True:
@@ -130,11 +165,19 @@ class Members:
             expired = self.registry.expire(trio.current_time())
             for live in expired.left:
                 self.env.log.info("proxy.left", mesh=live.proxy.mesh, proxy=live.proxy.name)
+                if self.admission.find(live.proxy.mesh, live.proxy.name) is None:
+                    self.insights.forget(live.proxy)
             for live in expired.lost:
                 self.env.log.warning("proxy.lost", mesh=live.proxy.mesh, proxy=live.proxy.name, session=live.session)
                 self._dismiss_silent(live)
             for live in (*expired.left, *expired.lost):
-                self._note_change(live.proxy.mesh)
+                self._note_change(live.proxy)
+
+    def _dismiss_replaced(self, proxy: ProxyId) -> None:
+        stream = self.publisher.streams.get(proxy)
+        if stream is not None:
+            reason = f"another connection of {proxy} took over"
+            stream.dismiss(Refused(kind="replaced", reason=reason, retryable=True))
 
     def _dismiss_silent(self, live: LiveProxy) -> None:
         """End the stream as well: a proxy that speaks again right now has to join again."""
@@ -156,9 +199,9 @@ class Members:
                     raise IdentityError(f"the dataplane token is not bound to the workload {workload!r}")
                 return identity
 
-    def _note_change(self, mesh: str) -> None:
-        self.publisher.mesh_changed(mesh)
-        self.file.changed.set()
+    def _note_change(self, proxy: ProxyId, *, joined: bool = False) -> None:
+        self.publisher.mesh_changed(proxy.mesh)
+        self.shared.note(proxy, joined=joined)
         self._leases_changed.set()
 
     def _log_health(self, stream: ProxyStream, inbound: str, ready: bool) -> None:

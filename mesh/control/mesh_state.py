@@ -4,13 +4,16 @@ Owns: the last index of the mesh and the last encoded configuration of each prox
 publisher decides when to look, and what to do with what changed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import attrs
 
+from mesh.config.addressing import unresolved
 from mesh.config.builder import build_snapshot
+from mesh.config.dependencies import affected
 from mesh.config.identities import Identity
-from mesh.config.index import MeshIndex, affected, unresolved
+from mesh.config.index import MeshIndex
+from mesh.config.services import Service
 from mesh.config.view import DataplaneState, MeshView
 from mesh.control.registry import LiveProxy
 from mesh.discovery.encoding import EncodedSnapshot, PartEncoder
@@ -28,7 +31,8 @@ class MeshState:
     index: MeshIndex = attrs.field(init=False)
     _encoders: dict[str, PartEncoder] = attrs.field(factory=dict, init=False)
     _known_ports: dict[str, tuple[ServicePort, ...]] = attrs.field(factory=dict, init=False)
-    _trust_domains: dict[str, None] = attrs.field(factory=dict, init=False)
+    _ports_known_of: dict[str, Service] = attrs.field(factory=dict, init=False)
+    _domain_by_id: dict[str, str] = attrs.field(factory=dict, init=False)  # of SPIFFE IDs, ever seen
 
     def __attrs_post_init__(self) -> None:
         self.index = MeshIndex.of(MeshView(mesh=self.mesh))
@@ -48,16 +52,16 @@ class MeshState:
             resources=resources,
             dataplanes=states,
             trust=before.trust,
-            known_ports=dict(self._known_ports),
+            known_ports=self._known_ports,
         )
         return MeshIndex.of(view, previous=self.index)
 
     def trust_domains(self, index: MeshIndex) -> tuple[str, ...]:
         """Return the trust domains of the mesh's identities; once known they stay, since peers may still be connected."""
         for identity in index.identity_by_name.values():
-            if isinstance(identity, Identity):
-                self._trust_domains[SpiffeId.parse(identity.spiffe_id).trust_domain] = None
-        return tuple(sorted(self._trust_domains))
+            if isinstance(identity, Identity) and identity.spiffe_id not in self._domain_by_id:
+                self._domain_by_id[identity.spiffe_id] = SpiffeId.parse(identity.spiffe_id).trust_domain
+        return tuple(sorted(set(self._domain_by_id.values())))
 
     def take_over(self, index: MeshIndex, trust: Iterable[TrustBundle]) -> tuple[str, ...]:
         """Make `index` with this trust the current one; return the proxies whose configuration may differ, sorted."""
@@ -81,14 +85,14 @@ class MeshState:
 
     def _remember_ports(self, index: MeshIndex) -> None:
         """Keep the ports of services that nobody wrote: callers keep their listeners when the last instance leaves."""
-        written = {
-            resource.name
-            for resource in index.view.resources
-            if resource.kind == "MeshService" and resource.mesh == self.mesh
-        }
-        ports: Mapping[str, tuple[ServicePort, ...]] = {
-            name: tuple(service.port_by_number.values())
-            for name, service in index.service_by_name.items()
-            if name not in written
-        }
-        self._known_ports = {**self._known_ports, **ports}
+        news: dict[str, tuple[ServicePort, ...]] = {}
+        for name, service in index.service_by_name.items():
+            if self._ports_known_of.get(name) is not service:
+                self._ports_known_of[name] = service
+                ports = tuple(service.port_by_number.values())
+                if self._known_ports.get(name) != ports:
+                    news[name] = ports
+        if news:
+            written = index.groups.of_kind("MeshService")
+            made = {name: ports for name, ports in news.items() if name not in written}
+            self._known_ports = {**self._known_ports, **made}

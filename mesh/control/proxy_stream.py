@@ -7,12 +7,13 @@ answer a push, is dropped, and the newest configuration waits for it alone.
 
 import math
 from collections.abc import Mapping
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 import attrs
 import trio
 
 from mesh.control.admission import NotAdmitted
+from mesh.control.insights import Answer
 from mesh.discovery.encoding import EncodedSnapshot
 from mesh.discovery.messages import (
     Ack,
@@ -20,6 +21,8 @@ from mesh.discovery.messages import (
     CertificateRefused,
     CertificateRequest,
     ControlPlaneMessage,
+    DataplaneDocument,
+    DataplaneRequest,
     HealthReport,
     Heartbeat,
     Hello,
@@ -60,7 +63,12 @@ class Membership(Protocol):
         """Let a proxy in. Raises: NotAdmitted."""
         ...
 
+    def describe(self, request: DataplaneRequest) -> dict[str, Any]:
+        """Return an applied Dataplane as a document. Raises: NotAdmitted."""
+        ...
+
     def heard(self, stream: "ProxyStream") -> None: ...
+    def answered(self, stream: "ProxyStream", answer: Answer) -> None: ...
     def report_health(self, stream: "ProxyStream", report: HealthReport) -> None: ...
     async def issue(self, stream: "ProxyStream", csr_pem: str) -> str:
         """Return a certificate chain in PEM. Raises: IdentityError."""
@@ -86,7 +94,9 @@ class ProxyStream:
     session: str = attrs.field(init=False)
     proxy: ProxyId = attrs.field(default=ProxyId("", ""), init=False)  # once admitted
     publication: Publication = attrs.field(factory=Publication, init=False)
-    certificate_expires: float | None = attrs.field(default=None, init=False)
+    applied_dataplane: bool = attrs.field(default=False, init=False)  # an operator's; the proxy told only its name
+    behind_since: float | None = attrs.field(default=None, init=False)  # by the wall clock; None: it has the newest
+    revision: int = attrs.field(default=0, init=False)  # of the resources that it ran by when it was last up to date
     _wake: WakeUp = attrs.field(factory=WakeUp, init=False)
     _dismissal: Refused | None = attrs.field(default=None, init=False)
 
@@ -95,16 +105,25 @@ class ProxyStream:
 
     async def run(self) -> None:
         """Speak until the connection ends. Raises: the MeshError that ended it."""
-        hello = await self._hello()
+        opening = await self._opening()
         try:
-            welcome = self.membership.admit(hello, self)
+            if isinstance(opening, DataplaneRequest):
+                await self._send(DataplaneDocument(dataplane=self.membership.describe(opening)))
+                return
+            welcome = self.membership.admit(opening, self)
         except NotAdmitted as error:
-            refused, name = error.refused, str(hello.dataplane.get("name"))[:256]
-            self.env.log.warning(
-                "proxy.refused", proxy=name, kind=refused.kind, reason=refused.reason, retryable=refused.retryable
-            )
-            await self._send(refused)
+            name = opening.name if isinstance(opening, DataplaneRequest) else str(opening.dataplane.get("name"))
+            await self._refuse(error.refused, name[:256])
             raise
+        await self._serve(welcome)
+
+    async def _refuse(self, refused: Refused, proxy: str) -> None:
+        self.env.log.warning(
+            "proxy.refused", proxy=proxy, kind=refused.kind, reason=refused.reason, retryable=refused.retryable
+        )
+        await self._send(refused)
+
+    async def _serve(self, welcome: Welcome) -> None:
         failure: Exception | None = None
         try:
             await self._send(welcome)
@@ -129,6 +148,10 @@ class ProxyStream:
     def want(self, snapshot: EncodedSnapshot) -> None:
         """Set what the proxy should have; the newest wins."""
         self.publication.want(snapshot)
+        if self.publication.converged:
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = self.env.wall_clock()
         self._wake.set()
 
     def dismiss(self, refused: Refused) -> None:
@@ -136,10 +159,10 @@ class ProxyStream:
         self._dismissal = refused
         self._wake.set()
 
-    async def _hello(self) -> Hello:
+    async def _opening(self) -> Hello | DataplaneRequest:
         with trio.move_on_after(self.limits.hello_s_max):
             message = decode_sidecar_message(await self.socket.receive())
-            if not isinstance(message, Hello):
+            if not isinstance(message, Hello | DataplaneRequest):
                 raise RemoteProtocolError(f"{type(message).__name__} before Hello")
             return message
         raise BrokenConnection("no Hello in time")
@@ -162,7 +185,7 @@ class ProxyStream:
                 self.membership.report_health(self, message)
             case CertificateRequest():
                 await self._certify(message)
-            case Hello():
+            case Hello() | DataplaneRequest():
                 raise RemoteProtocolError("a second Hello")
             case _:
                 assert_never(message)
@@ -172,8 +195,12 @@ class ProxyStream:
         match answer:
             case Ack(version=version, nonce=nonce) if self.publication.ack(version, nonce):
                 log.info("configuration.acked", version=version, nonce=nonce)
+                if self.publication.converged:
+                    self.behind_since = None
+                self.membership.answered(self, "acked")
             case Nack(version=version, nonce=nonce, reason=reason) if self.publication.nack(version, nonce, reason):
                 log.warning("configuration.nacked", version=version, nonce=nonce, reason=reason)
+                self.membership.answered(self, "rejected")
             case Resync(nonce=nonce) if self.publication.resync(nonce):
                 pass
             case _:
@@ -217,6 +244,7 @@ class ProxyStream:
         if self.push_delay_s is not None:
             await trio.sleep(self.push_delay_s(self.env.randomness.stream("control-plane", "push-delay")))
         await self._send(push)
+        self.membership.answered(self, "sent")
         self.env.log.info(
             "configuration.pushed",
             version=push.version,

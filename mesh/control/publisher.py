@@ -1,15 +1,19 @@
 """Publisher: turns changes of the mesh into configurations of the proxies that depend on them.
 
-Owns: the state of each mesh, and which stream belongs to which proxy. Accepts: resources, joins, health, leavings.
+Owns: the state of each mesh, and which stream belongs to which proxy. Accepts: changed meshes, joins, health, leavings.
 Emits: `ProxyStream.want`. Changes within a short window are looked at once; only proxies that a change can reach are
 recomputed, one at a time, so that streams are served in between.
 """
+
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from mesh.config.identities import Identity, Unfit, best_first, identity_of
+from mesh.config.index import MeshIndex
 from mesh.config.view import DataplaneState
+from mesh.control.catalogue import Catalogue
 from mesh.control.issuing import Issuer
 from mesh.control.mesh_state import MeshState
 from mesh.control.proxy_stream import ProxyStream
@@ -17,17 +21,9 @@ from mesh.control.registry import LiveProxy, Registry
 from mesh.discovery.wake_up import WakeUp
 from mesh.model.errors import ConfigError, IdentityError
 from mesh.model.names import ProxyId
-from mesh.resources.resource import DEFAULT_MESH, Resource
 from mesh.runtime.environment import Environment
 
 RETRY_S = 1.0
-
-
-def meshes_of(resources: tuple[Resource, ...]) -> tuple[str, ...]:
-    """Return the meshes that exist, sorted: those written, those that something written belongs to, or the default one."""
-    names = {resource.name for resource in resources if resource.kind == "Mesh"}
-    names |= {resource.mesh for resource in resources if resource.mesh}
-    return tuple(sorted(names)) or (DEFAULT_MESH,)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -37,11 +33,14 @@ class Publisher:
     env: Environment
     registry: Registry
     issuer: Issuer
+    catalogue: Catalogue
     coalesce_s: float
-    resources: tuple[Resource, ...]
+    on_published: Callable[[ProxyStream], None] = lambda stream: None
     streams: dict[ProxyId, ProxyStream] = attrs.field(factory=dict, init=False)
     _mesh_by_name: dict[str, MeshState] = attrs.field(factory=dict, init=False)
     _dirty: dict[str, None] = attrs.field(factory=dict, init=False)
+    _publishing: dict[str, None] = attrs.field(factory=dict, init=False)  # meshes that are being looked at
+    _published: dict[str, int] = attrs.field(factory=dict, init=False)  # revisions, by mesh
     _wanting: dict[ProxyId, None] = attrs.field(factory=dict, init=False)  # streams that have nothing yet
     _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
     _unresolved: dict[ProxyId, tuple[str, ...]] = attrs.field(factory=dict, init=False)
@@ -63,20 +62,23 @@ class Publisher:
         self._dirty[mesh] = None
         self._changed.set()
 
-    def replace_resources(self, resources: tuple[Resource, ...]) -> None:
-        """Go by other resources from now on."""
-        self.resources = resources
-        self.all_changed()
+    def published_revision(self, mesh: str) -> int:
+        """Return up to which revision of the catalogue the proxies of a mesh have been told what to do."""
+        if mesh in self._dirty or mesh in self._publishing:
+            return self._published.get(mesh, 0)
+        return self.catalogue.revision
 
-    def all_changed(self) -> None:
-        """Look at everything again soon."""
-        for mesh in sorted({live.proxy.mesh for live in self.registry.proxies()}):
-            self.mesh_changed(mesh)
+    def index_of(self, mesh: str) -> MeshIndex:
+        """Return the mesh as it was looked at last; one without proxies is looked at now."""
+        state = self._mesh_by_name.get(mesh)
+        if state is not None and mesh in self._published:
+            return state.index
+        return MeshState(mesh).look(self.catalogue.of_mesh(mesh), self.registry.of_mesh(mesh))
 
     def identity_of(self, live: LiveProxy) -> Identity | Unfit | None:
         """Return the identity that a proxy is to hold by the resources of this moment."""
         mesh = live.proxy.mesh
-        identities = best_first(item for item in self.resources if item.kind == "MeshIdentity" and item.mesh == mesh)
+        identities = best_first(item.resource for item in self.catalogue.list("MeshIdentity", mesh))
         return identity_of(DataplaneState(resource=live.dataplane), identities, mesh=mesh)
 
     async def run(self) -> None:
@@ -85,25 +87,39 @@ class Publisher:
             await self._changed.wait()
             await trio.sleep(self.coalesce_s)
             began = trio.current_time()
-            dirty, self._dirty = sorted(self._dirty), {}
-            for mesh in dirty:
-                await self._publish(self._mesh_by_name.setdefault(mesh, MeshState(mesh)))
+            self._publishing, self._dirty = self._dirty, {}
+            for mesh in sorted(self._publishing):
+                await self._publish_mesh(mesh)
+                del self._publishing[mesh]
             # In a large mesh that changes without end, at least as much time for the streams as for this.
             await trio.sleep(trio.current_time() - began)
 
-    async def _publish(self, state: MeshState) -> None:
-        live = [proxy for proxy in self.registry.proxies() if proxy.proxy.mesh == state.mesh]
-        index = state.look(self.resources, live)
+    async def _publish_mesh(self, mesh: str) -> None:
+        revision = self.catalogue.revision
+        if mesh not in self.catalogue.meshes():
+            self._mesh_by_name.pop(mesh, None)
+            self._published.pop(mesh, None)
+            return
+        if not await self._publish(self._mesh_by_name.setdefault(mesh, MeshState(mesh))):
+            await trio.sleep(RETRY_S)
+            self.mesh_changed(mesh)
+        elif self._published.get(mesh) != revision:
+            self._published[mesh] = revision
+            for proxy, stream in self.streams.items():
+                if proxy.mesh == mesh:
+                    self.on_published(stream)
+
+    async def _publish(self, state: MeshState) -> bool:
+        """Tell the proxies of a mesh what changed for them; False when it has to be tried again."""
+        index = state.look(self.catalogue.of_mesh(state.mesh), self.registry.of_mesh(state.mesh))
         domains = state.trust_domains(index)
         try:
             for trust_domain in domains:
-                await self.issuer.ensure(trust_domain)
+                await self.issuer.ensure(state.mesh, trust_domain)
         except IdentityError as error:
             self.env.log.error("authority.not_created", mesh=state.mesh, reason=str(error))
-            await trio.sleep(RETRY_S)
-            self.mesh_changed(state.mesh)
-            return
-        bundles = [bundle for bundle in self.issuer.trust_bundles() if bundle.trust_domain in domains]
+            return False
+        bundles = [bundle for bundle in self.issuer.trust_bundles(state.mesh) if bundle.trust_domain in domains]
         due = [ProxyId(state.mesh, name) for name in state.take_over(index, bundles)]
         due += [proxy for proxy in self._wanting if proxy.mesh == state.mesh and proxy not in due]
         for proxy in due:
@@ -111,6 +127,7 @@ class Publisher:
             if proxy in self.streams and proxy.name in state.index.view.dataplanes:
                 self._configure(state, proxy)
                 await trio.lowlevel.checkpoint()
+        return True
 
     def _configure(self, state: MeshState, proxy: ProxyId) -> None:
         self._wanting.pop(proxy, None)
@@ -119,7 +136,10 @@ class Publisher:
         except ConfigError as error:
             self.env.log.error("configuration.not_built", mesh=proxy.mesh, proxy=proxy.name, reason=str(error))
             return
-        self.streams[proxy].want(snapshot)
+        stream = self.streams[proxy]
+        if stream.publication.converged:
+            stream.revision = self._published.get(proxy.mesh, 0)
+        stream.want(snapshot)
         unresolved = state.unresolved(proxy.name)
         if unresolved != self._unresolved.get(proxy, ()):
             self._unresolved[proxy] = unresolved

@@ -48,6 +48,7 @@ class LiveProxy:
     session: str = ""  # empty unless connected
     lease_until: float
     inbounds: Mapping[str, bool] = attrs.field(factory=dict)
+    instance: str = ""  # the other control plane that it is connected to; empty: ours
 
     def is_ready(self, inbound: str) -> bool:
         return self.presence is not Presence.LOST and self.inbounds.get(inbound, True)
@@ -83,6 +84,10 @@ class Registry:
         live = self._live
         return tuple(live[proxy] for proxy in sorted(live, key=lambda proxy: (proxy.mesh, proxy.name)))
 
+    def of_mesh(self, mesh: str) -> tuple[LiveProxy, ...]:
+        """Return the live proxies of one mesh, sorted by name."""
+        return tuple(sorted((live for live in self._live.values() if live.proxy.mesh == mesh), key=_name))
+
     def find(self, proxy: ProxyId) -> LiveProxy | None:
         return self._live.get(proxy)
 
@@ -92,8 +97,8 @@ class Registry:
         return None if proxy is None else self._live[proxy]
 
     def restore(self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], now: float) -> None:
-        """Take over a proxy that was alive before the control plane restarted; it has a while to come back."""
-        assert proxy not in self._live, "restoring comes before the first join"
+        """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back."""
+        self._forget_session(proxy)
         self._live[proxy] = LiveProxy(
             proxy=proxy,
             dataplane=dataplane,
@@ -101,6 +106,21 @@ class Registry:
             lease_until=now + self.leases.recovery_s,
             inbounds=inbounds,
         )
+
+    def place(self, live: LiveProxy) -> None:
+        """Enter a proxy as another control plane knows it; that one keeps its lease. A session of ours ends by it."""
+        assert live.instance and not live.session, "ours come by `join`"
+        self._forget_session(live.proxy)
+        self._live[live.proxy] = live
+
+    def drop(self, proxy: ProxyId) -> None:
+        """Forget a proxy that left another control plane."""
+        self._forget_session(proxy)
+        self._live.pop(proxy, None)
+
+    def replace_dataplane(self, proxy: ProxyId, dataplane: Resource) -> None:
+        """Go by another Dataplane of a proxy that stays."""
+        self._live[proxy] = attrs.evolve(self._live[proxy], dataplane=dataplane)
 
     def join(
         self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], *, session: str, now: float
@@ -170,6 +190,11 @@ class Registry:
         self._proxy_by_session.pop(live.session, None)
         self._live[live.proxy] = attrs.evolve(live, presence=presence, session="", lease_until=lease_until)
 
+    def _forget_session(self, proxy: ProxyId) -> None:
+        before = self._live.get(proxy)
+        if before is not None:
+            self._proxy_by_session.pop(before.session, None)
+
     def _hears_anybody(self, now: float) -> bool:
         """Tell whether somebody spoke lately: within half of the silence that ends a lease there is a heartbeat of each."""
         heard_since = now + self.leases.silence_s / 2
@@ -180,3 +205,7 @@ class Registry:
         for live in self._live.values():
             if live.presence is Presence.AWAITED:
                 self._live[live.proxy] = attrs.evolve(live, lease_until=now + self.leases.recovery_s)
+
+
+def _name(live: LiveProxy) -> str:
+    return live.proxy.name

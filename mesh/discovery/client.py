@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 import trio
-from trio.abc import HalfCloseableStream
 
 from mesh.config.snapshot import IdentityPart
+from mesh.discovery.control_plane_endpoint import ControlPlaneEndpoint, Rotation, open_stream
 from mesh.discovery.encoding import EncodedSnapshot
 from mesh.discovery.identity_keeper import IdentityKeeper
 from mesh.discovery.last_good import LastGood
@@ -23,7 +23,7 @@ from mesh.discovery.subscription import Subscription
 from mesh.discovery.wake_up import WakeUp
 from mesh.discovery.web_socket import MessageSocket, converse_as_client
 from mesh.identity.certificate import KeyType
-from mesh.model.errors import BrokenConnection, ConfigError, ConnectFailed, IdentityError, RemoteProtocolError
+from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, RemoteProtocolError
 from mesh.model.names import Address
 from mesh.model.security import ClientTls, Svid
 from mesh.runtime.environment import Environment
@@ -33,10 +33,15 @@ __all__ = ["ClientStatus", "ConfigurationTarget", "ControlPlaneClient", "Control
 
 @attrs.frozen(kw_only=True)
 class ControlPlaneClientSettings:
-    """Where the control plane is and who we are. `dataplane` is the Dataplane resource as a JSON document."""
+    """Where the control plane is and who we are.
+
+    `dataplane` is the Dataplane resource as a JSON document; without `networking` it stands for the one that was applied
+    under its name. `others` are further control planes of the same installation: any of them will do.
+    """
 
     address: Address
     tls: ClientTls | None  # None: plaintext, for a control plane on this host or in tests
+    others: tuple[ControlPlaneEndpoint, ...] = ()
     token: str = attrs.field(repr=False)
     dataplane: Mapping[str, Any]
     state_folder: str
@@ -72,8 +77,12 @@ class ControlPlaneClient:
     _last_nack: Nack | None = attrs.field(default=None, init=False)
     _last_error: str = attrs.field(default="", init=False)
     _worth_keeping: WakeUp = attrs.field(factory=WakeUp, init=False)
+    _endpoints: Rotation = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        here = ControlPlaneEndpoint(address=self.settings.address, tls=self.settings.tls)
+        random = self.env.randomness.stream("control-plane-client", self.env.host, "endpoints")
+        self._endpoints = Rotation.of((here, *self.settings.others), random)
         self.identity = IdentityKeeper(
             env=self.env,
             key_type=self.settings.key_type,
@@ -128,8 +137,11 @@ class ControlPlaneClient:
         while True:
             started = trio.current_time()
             refused = await self._connect_once()
-            reconnection.after_connection(lived_s=trio.current_time() - started if self._welcome else 0.0)
-            self._welcome = None
+            was_connected, self._welcome = self._welcome is not None, None
+            reconnection.after_connection(lived_s=trio.current_time() - started if was_connected else 0.0)
+            # All of them know what a token is good for: going round would only be heard more often.
+            if not refused and self._endpoints.go_on(was_connected=was_connected):
+                continue
             if refused:
                 await trio.sleep(reconnection.refused_delay_s(random))
             else:
@@ -156,28 +168,14 @@ class ControlPlaneClient:
         log("control_plane.refused_us", kind=error.kind, reason=str(error), retryable=error.retryable)
 
     async def _converse(self) -> None:
+        endpoint, timeout_s = self._endpoints.current, self.settings.connect_timeout_s
         await converse_as_client(
-            await self._open(),
-            host=str(self.settings.address),
+            await open_stream(self.env, endpoint, timeout_s=timeout_s),
+            host=str(endpoint.address),
             path=PATH,
-            handshake_timeout_s=self.settings.connect_timeout_s,
+            handshake_timeout_s=timeout_s,
             converse=self._session,
         )
-
-    async def _open(self) -> HalfCloseableStream:
-        """Return the protected stream. Raises: ConnectFailed, IdentityError, BrokenConnection."""
-        settings = self.settings
-        with trio.move_on_after(settings.connect_timeout_s):
-            stream = await self.env.network.connect(settings.address)
-            if settings.tls is None:
-                return stream
-            try:
-                protected, _ = await self.env.tls.client(settings.tls).handshake_stream(stream)
-            except BaseException:
-                await trio.aclose_forcefully(stream)
-                raise
-            return protected
-        raise ConnectFailed(f"no connection within {settings.connect_timeout_s:g} s")
 
     async def _session(self, socket: MessageSocket) -> None:
         session = Session(
@@ -198,7 +196,9 @@ class ControlPlaneClient:
 
     def _on_welcome(self, welcome: Welcome) -> None:
         self._welcome, self._last_error = welcome, ""
-        self.env.log.info("control_plane.connected", session=welcome.session, address=str(self.settings.address))
+        self.env.log.info(
+            "control_plane.connected", session=welcome.session, address=str(self._endpoints.current.address)
+        )
 
     def _on_nack(self, nack: Nack) -> None:
         self._last_nack = nack

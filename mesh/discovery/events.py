@@ -10,6 +10,10 @@ EVENT_NAMES = (
     "configuration.nacked",
     "configuration.resync_requested",
     "configuration.not_kept",
+    "dataplane.received",
+    "dataplane.not_received",
+    "dataplane.not_asked",
+    "dataplane.not_kept",
     "certificate.received",
     "certificate.not_received",
 )

@@ -1,6 +1,7 @@
 """What a sidecar and the control plane say to each other: one JSON message per WebSocket message, tagged by `type`.
 
-A connection opens with Hello and Welcome (or Refused, after which the control plane closes). Then the control plane
+A connection opens with Hello and Welcome (or Refused, after which the control plane closes). A sidecar that knows only its
+name may open one with DataplaneRequest instead, which is answered once. After a Welcome the control plane
 pushes configuration, at most one push at a time; the sidecar answers each with Ack, Nack or Resync. Strict and bounded:
 unknown fields, unknown types and oversized messages are errors of the peer. Lengths of messages do not depend on chance.
 """
@@ -34,7 +35,10 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    """Sidecar: who I am, my Dataplane resource, and which configuration I hold (`{part key: digest}`)."""
+    """Sidecar: who I am, my Dataplane resource, and which configuration I hold (`{part key: digest}`).
+
+    A `dataplane` without `networking` stands for the one that an operator has applied under its mesh and name.
+    """
 
     protocol: int = PROTOCOL_VERSION
     token: Annotated[str, Meta(max_length=16384)]
@@ -46,6 +50,18 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 
     def __repr__(self) -> str:
         return f"Hello(dataplane={self.dataplane.get('name')!r}, version={self.version!r}, token=<hidden>)"
+
+
+class DataplaneRequest(_Message, frozen=True, kw_only=True, tag="dataplane_request"):
+    """Sidecar: tell me the Dataplane that an operator has applied under my name. Instead of Hello."""
+
+    protocol: int = PROTOCOL_VERSION
+    token: Annotated[str, Meta(max_length=16384)]
+    mesh: Name
+    name: Name
+
+    def __repr__(self) -> str:
+        return f"DataplaneRequest(mesh={self.mesh!r}, name={self.name!r}, token=<hidden>)"
 
 
 class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
@@ -95,6 +111,12 @@ class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
     lease_s: Span
 
 
+class DataplaneDocument(_Message, frozen=True, kw_only=True, tag="dataplane"):
+    """Control plane: the Dataplane that was asked for; then it closes."""
+
+    dataplane: dict[str, Any]
+
+
 class Push(_Message, frozen=True, kw_only=True, tag="push"):
     """Control plane: become `version`. Whole when `base_version` is empty, else changes to exactly that version."""
 
@@ -127,8 +149,8 @@ class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
     kind: Literal["protocol", "token", "dataplane", "mesh", "replaced", "silent", "stopping"]
 
 
-SidecarMessage = Hello | Ack | Nack | Resync | CertificateRequest | HealthReport | Heartbeat
-ControlPlaneMessage = Welcome | Push | Certificate | CertificateRefused | Refused | Heartbeat
+SidecarMessage = Hello | DataplaneRequest | Ack | Nack | Resync | CertificateRequest | HealthReport | Heartbeat
+ControlPlaneMessage = Welcome | DataplaneDocument | Push | Certificate | CertificateRefused | Refused | Heartbeat
 
 _encoder = msgspec.json.Encoder()
 _sidecar_decoder: msgspec.json.Decoder[SidecarMessage] = msgspec.json.Decoder(SidecarMessage)

@@ -17,6 +17,7 @@ from mesh.discovery.messages import (
     Certificate,
     CertificateRefused,
     ControlPlaneMessage,
+    DataplaneDocument,
     HealthReport,
     Heartbeat,
     Hello,
@@ -153,8 +154,8 @@ class Session:
                 self.identity.answer(message)
             case Refused():
                 raise RefusedByControlPlane(message)
-            case Welcome():
-                raise RemoteProtocolError("a second Welcome")
+            case Welcome() | DataplaneDocument():
+                raise RemoteProtocolError(f"{type(message).__name__} out of turn")
             case _:
                 assert_never(message)
 

@@ -64,11 +64,11 @@ class MemoryListener:
 
 
 class MemoryNetwork:
-    """One network for all hosts. `cut` breaks every connection, as a host that loses its network would."""
+    """One network for all hosts. `cut` breaks every connection to one, as a host that loses its network would."""
 
     def __init__(self) -> None:
         self.listeners: dict[Address, MemoryListener] = {}
-        self.streams: list[HalfCloseableStream] = []
+        self.streams: list[tuple[Address, HalfCloseableStream]] = []  # with the address that was connected to
         self.sizes: list[int] = []  # of every write
         self.stalled = False  # connections stay open and carry nothing
 
@@ -79,7 +79,7 @@ class MemoryNetwork:
             raise ConnectFailed
         ours, theirs = memory_stream_pair()
         ends = [_Stallable(ours, self), _Stallable(theirs, self)]
-        self.streams += ends
+        self.streams += [(address, end) for end in ends]
         await listener.send.send(ends[1])
         return ends[0]
 
@@ -94,10 +94,11 @@ class MemoryNetwork:
         await trio.lowlevel.checkpoint()
         return [name]
 
-    async def cut(self) -> None:
-        for stream in self.streams:
+    async def cut(self, address: Address) -> None:
+        """Break every connection to an address."""
+        for _, stream in [entry for entry in self.streams if entry[0] == address]:
             await trio.aclose_forcefully(stream)
-        self.streams.clear()
+        self.streams = [entry for entry in self.streams if entry[0] != address]
 
 
 class _Stallable(HalfCloseableStream):

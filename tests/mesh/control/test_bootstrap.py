@@ -1,43 +1,30 @@
-"""The control plane's own secrets: made once, kept, and never replaced silently."""
+"""The control plane's own certificate: from the installation's authority, and renewed in time."""
 
 import itertools
 
 import pytest
 import trio
-from memory_world import EPOCH_S, MemoryWorld
+from memory_store import open_store
+from memory_world import EPOCH_S
+from test_first_start import Installation
 from trio.testing import MockClock
 
-from mesh.control.bootstrap import keep_server_certificate, load_or_create_secrets
+from mesh.control.bootstrap import keep_server_certificate, read_secrets
+from mesh.control.catalogue import Catalogue, Origin
+from mesh.control.initial_resources import CONTROL_PLANE_CA, global_secret, secret
+from mesh.control.store.values import Put
 from mesh.discovery.control_plane_tls import control_plane_tls
 from mesh.identity.certificate import KeyType, decode_chain, names_of
-from mesh.identity.tokens import issue_dataplane_token
 from mesh.model.errors import IdentityError
 from mesh.model.security import ServerTls
 
 
-def test_secrets_are_made_once() -> None:
-    async def test() -> None:
-        env = MemoryWorld().environment("control-plane")
-        first = await load_or_create_secrets(env, ["127.0.0.1", "cp.local"], key_type=KeyType.ED25519)
-        second = await load_or_create_secrets(env, ["127.0.0.1"], key_type=KeyType.ED25519)
-        assert first.ca_pem == second.ca_pem
-        token = issue_dataplane_token(
-            first.token_key,
-            mesh="retail",
-            lifetime_s=60.0,
-            now=env.wall_clock(),
-            random=env.randomness.stream("token"),
-        )
-        second.token_verifier.verify(token, now=env.wall_clock(), mesh="retail", name="web-1")
-        assert "PRIVATE" not in repr(first)
-
-    trio.run(test)
-
-
 def test_server_certificate_carries_the_names_and_is_renewed_before_it_expires() -> None:
     async def test() -> None:
-        env = MemoryWorld().environment("control-plane")
-        secrets = await load_or_create_secrets(env, ["127.0.0.1", "cp.local"], key_type=KeyType.ED25519)
+        installation = Installation()
+        catalogue, env = await installation.start(), installation.world.environment("cp-1")
+        secrets = read_secrets(catalogue, ["127.0.0.1", "cp.local"], key_type=KeyType.ED25519)
+        assert "PRIVATE" not in repr(secrets)
         used: list[ServerTls] = [secrets.server_tls(env)]
         names = names_of(decode_chain(used[0].svid.chain_pem)[0])
         assert [str(name.value) for name in names or ()][1:] == ["127.0.0.1", "cp.local"]
@@ -51,15 +38,17 @@ def test_server_certificate_carries_the_names_and_is_renewed_before_it_expires()
     trio.run(test, clock=MockClock(autojump_threshold=0))
 
 
-@pytest.mark.parametrize("file", ["authority.pem", "dataplane-token-1.pem"])
-def test_damaged_secret_stops_the_start(file: str) -> None:
+def test_damaged_authority_is_not_made_anew() -> None:
     async def test() -> None:
-        world = MemoryWorld()
-        env = world.environment("control-plane")
-        await load_or_create_secrets(env, ["127.0.0.1"], key_type=KeyType.ED25519)
-        files = world.disks["control-plane"].files
-        files[f"control-plane/secrets/{file}"] = b"-----BEGIN"
+        installation = Installation()
+        store = await open_store(installation.database, installation.world.environment("cp-1"))
+        catalogue = Catalogue(store)
+        await catalogue.load()
+        with pytest.raises(IdentityError, match="there is no GlobalSecret"):
+            read_secrets(catalogue, [], key_type=KeyType.ED25519)
+        damaged = secret(global_secret(CONTROL_PLANE_CA), b"-----BEGIN")
+        await catalogue.write([Put(resource=damaged)], by="test", origin=Origin.CONTROL_PLANE)
         with pytest.raises(IdentityError):
-            await load_or_create_secrets(env, ["127.0.0.1"], key_type=KeyType.ED25519)
+            read_secrets(await installation.start(), [], key_type=KeyType.ED25519)
 
-    trio.run(test)
+    trio.run(test, clock=MockClock(autojump_threshold=0))

@@ -7,7 +7,6 @@ import attrs
 
 from mesh.config.snapshot import ClusterEndpoints
 from mesh.control.mesh_state import MeshState
-from mesh.control.publisher import meshes_of
 from mesh.control.registry import LiveProxy, Presence
 from mesh.model.names import ProxyId
 from mesh.model.security import TrustBundle
@@ -60,12 +59,12 @@ def endpoints(state: MeshState, proxy: str, cluster: str) -> Mapping[str, bool]:
     return {endpoint.name: endpoint.healthy for endpoint in part.endpoints}
 
 
-def test_change_of_an_endpoint_reaches_itself_and_its_callers() -> None:
+def test_change_of_an_endpoint_reaches_its_callers() -> None:
     state = MeshState("retail")
     assert change(state, WEB, CART, BANK) == ("bank-1", "cart-1", "web-1")
     assert change(state, WEB, CART, BANK) == ()
     sick = attrs.evolve(CART, inbounds={"http": False})
-    assert change(state, WEB, sick, BANK) == ("cart-1", "web-1")
+    assert change(state, WEB, sick, BANK) == ("web-1",)
     assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
 
 
@@ -94,7 +93,7 @@ def test_service_that_lost_its_last_instance_keeps_its_listener() -> None:
 def test_lost_proxy_stays_among_the_endpoints_and_is_not_ready() -> None:
     state = MeshState("retail")
     change(state, WEB, CART)
-    assert change(state, WEB, attrs.evolve(CART, presence=Presence.LOST)) == ("cart-1", "web-1")
+    assert change(state, WEB, attrs.evolve(CART, presence=Presence.LOST)) == ("web-1",)
     assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
 
 
@@ -108,9 +107,3 @@ def test_new_trust_reaches_everybody_and_outlives_its_last_proxy() -> None:
     newer = attrs.evolve(TRUST, roots_pem=("newer", "root"))
     assert change(state, WEB, CART, resources=resources, trust=[newer]) == ("cart-1", "web-1")
     assert state.trust_domains(state.look(resources, [])) == ("retail.default.mesh.local",)
-
-
-def test_meshes_are_those_that_somebody_wrote_of() -> None:
-    assert meshes_of(()) == ("default",)
-    assert meshes_of(tuple(load_resources({"identity.yaml": IDENTITY}))) == ("retail",)
-    assert meshes_of(tuple(load_resources({"mesh.yaml": "{type: Mesh, name: bank}"}))) == ("bank",)

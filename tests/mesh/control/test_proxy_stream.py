@@ -10,11 +10,15 @@ from memory_world import MemoryWorld
 from trio.testing import MockClock
 
 from mesh.config.snapshot import ProxyPart, Snapshot
+from mesh.control.admission import NotAdmitted
+from mesh.control.insights import Answer
 from mesh.control.proxy_stream import ProxyStream, StreamLimits
 from mesh.discovery.encoding import encode_snapshot
 from mesh.discovery.messages import (
     Ack,
     ControlPlaneMessage,
+    DataplaneDocument,
+    DataplaneRequest,
     HealthReport,
     Heartbeat,
     Hello,
@@ -59,13 +63,22 @@ class Everyone:
     """A membership that admits everybody."""
 
     left: list[str] = attrs.field(factory=list)
+    answers: list[Answer] = attrs.field(factory=list)
 
     def admit(self, hello: Hello, stream: ProxyStream) -> Welcome:
         stream.resume(ProxyId("retail", "web-1"), hello.version, hello.digests)
         return Welcome(session=stream.session, heartbeat_s=5.0, lease_s=15.0)
 
+    def describe(self, request: DataplaneRequest) -> dict[str, Any]:
+        if request.name != "web-1":
+            raise NotAdmitted("dataplane", "nobody knows it", retryable=True)
+        return {"name": request.name}
+
     def heard(self, stream: ProxyStream) -> None:
         pass
+
+    def answered(self, stream: ProxyStream, answer: Answer) -> None:
+        self.answers.append(answer)
 
     def report_health(self, stream: ProxyStream, report: HealthReport) -> None:
         pass
@@ -184,3 +197,25 @@ def test_messages_out_of_turn_end_the_stream(messages: tuple[SidecarMessage, ...
 
     error, when, _ = ending_of(script)
     assert isinstance(error, RemoteProtocolError) and when == 0.0
+
+
+def test_sidecar_that_knows_only_its_name_is_told_its_dataplane() -> None:
+    async def ask(name: str) -> tuple[list[ControlPlaneMessage], list[str]]:
+        pipe, everyone = Pipe(), Everyone()
+        stream = ProxyStream(
+            env=MemoryWorld().environment("control-plane"),
+            socket=pipe,  # type: ignore[arg-type]  # a stand-in with the same two methods
+            membership=everyone,
+            limits=StreamLimits(),
+            silence_s=15.0,
+        )
+        pipe.say(DataplaneRequest(token="", mesh="retail", name=name))
+        try:
+            await stream.run()
+        except NotAdmitted:
+            pass
+        return pipe.sent, everyone.left
+
+    assert trio.run(ask, "web-1") == ([DataplaneDocument(dataplane={"name": "web-1"})], [])
+    refused = Refused(kind="dataplane", reason="nobody knows it", retryable=True)
+    assert trio.run(ask, "other") == ([refused], [])

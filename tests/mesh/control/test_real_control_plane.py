@@ -5,16 +5,18 @@ from typing import cast
 
 import structlog
 import trio
+from memory_store import same_key
 from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from mesh.config.snapshot import Snapshot
-from mesh.control.bootstrap import ControlPlaneSecrets, load_or_create_secrets
 from mesh.control.control_plane import ControlPlane, ControlPlaneSettings
+from mesh.control.store.sealing import load_sealer
+from mesh.control.store.store import Store
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
 from mesh.discovery.control_plane_tls import control_plane_tls
 from mesh.identity.tls import OpenSslTls
-from mesh.identity.tokens import issue_dataplane_token
+from mesh.identity.token_authority import TokenAuthority
 from mesh.model.names import Address
 from mesh.model.security import ClientTls, Svid
 from mesh.resources.loading import load_resources
@@ -61,11 +63,29 @@ def environment(host: str, folder: Path, log: LogCapture) -> Environment:
     )
 
 
+async def control_plane_at(env: Environment) -> ControlPlane:
+    """Return a control plane that is ready to run, with a store on the real disk."""
+    store = await Store.open(
+        await env.disk.open_database("mesh.db"),
+        sealer=await load_sealer(env, "encryption.key"),
+        wall_clock=env.wall_clock,
+        log=env.log,
+    )
+    settings = ControlPlaneSettings(
+        address=Address(LOOPBACK, 0),
+        resources=tuple(load_resources({"identity.yaml": IDENTITY})),
+        server_names=(LOOPBACK,),
+        new_signing_key=same_key,
+    )
+    control_plane = ControlPlane(env, settings, store)
+    await control_plane.prepare()
+    return control_plane
+
+
 def client_settings(
-    address: Address, secrets: ControlPlaneSecrets, tls: ClientTls, env: Environment
+    address: Address, tokens: TokenAuthority, tls: ClientTls, env: Environment
 ) -> ControlPlaneClientSettings:
-    token = issue_dataplane_token(
-        secrets.token_key,
+    token = tokens.issue_dataplane(
         mesh="retail",
         name="web-1",
         workload="web",
@@ -83,28 +103,21 @@ def test_sidecar_joins_over_tls_and_a_stranger_is_not_trusted(tmp_path: Path) ->
 
     async def test() -> None:
         env = environment("control-plane", tmp_path, log)
-        secrets = await load_or_create_secrets(env, [LOOPBACK])
-        stranger = await load_or_create_secrets(environment("stranger", tmp_path, log), [LOOPBACK])
-        control_plane = ControlPlane(
-            env,
-            ControlPlaneSettings(
-                address=Address(LOOPBACK, 0),
-                resources=tuple(load_resources({"identity.yaml": IDENTITY})),
-                tls=secrets.server_tls(env),
-                token_verifier=secrets.token_verifier,
-            ),
-        )
+        control_plane = await control_plane_at(env)
+        stranger = await control_plane_at(environment("stranger", tmp_path, log))
         async with trio.open_nursery() as nursery:
             address = cast(Address, await nursery.start(control_plane.run))
             deceived_env = environment("deceived", tmp_path, log)
-            deceived_tls = control_plane_tls(stranger.ca_pem, LOOPBACK)
+            deceived_tls = control_plane_tls(stranger.secrets.ca_pem, LOOPBACK)
             deceived = ControlPlaneClient(
-                deceived_env, client_settings(address, secrets, deceived_tls, deceived_env), Target()
+                deceived_env, client_settings(address, control_plane.tokens, deceived_tls, deceived_env), Target()
             )
             nursery.start_soon(deceived.run)
             target, client_env = Target(), environment("web-1", tmp_path, log)
-            tls = control_plane_tls(secrets.ca_pem, LOOPBACK)
-            client = ControlPlaneClient(client_env, client_settings(address, secrets, tls, client_env), target)
+            tls = control_plane_tls(control_plane.secrets.ca_pem, LOOPBACK)
+            client = ControlPlaneClient(
+                client_env, client_settings(address, control_plane.tokens, tls, client_env), target
+            )
             nursery.start_soon(client.run)
             with trio.fail_after(10.0):
                 await target.applied.wait()

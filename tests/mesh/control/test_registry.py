@@ -189,3 +189,55 @@ def test_those_awaited_have_a_while_from_when_the_first_is_back() -> None:
         assert registry.expire(now) == Expired()
     registry.heard(SESSIONS[0], 59.0)
     assert names(registry.expire(59.0).left) == ["cart-1"]
+
+
+def elsewhere(name: str, presence: Presence = Presence.CONNECTED) -> LiveProxy:
+    return LiveProxy(
+        proxy=ProxyId("retail", name),
+        dataplane=dataplane(name),
+        presence=presence,
+        lease_until=float("inf"),
+        instance="cp-2",
+    )
+
+
+def test_proxies_of_another_control_plane_are_its_to_expire() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    registry.place(elsewhere("cart-1"))
+    registry.heard(SESSIONS[0], now=1e9 - 1.0)
+    assert registry.expire(1e9) == Expired()
+    assert names(registry.of_mesh("retail")) == ["cart-1", "web-1"] and registry.of_mesh("other") == ()
+    registry.drop(ProxyId("retail", "cart-1"))
+    assert names(registry.proxies()) == ["web-1"]
+
+
+def test_session_ends_when_its_proxy_joins_another_control_plane() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    registry.place(elsewhere("web-1"))
+    assert registry.of_session(SESSIONS[0]) is None
+    assert not registry.heard(SESSIONS[0], now=1.0)
+    registry.disconnect(SESSIONS[0], now=1.0)
+    live = registry.find(ProxyId("retail", "web-1"))
+    assert live is not None and live.instance == "cp-2" and live.presence is Presence.CONNECTED
+    joined(registry, "web-1", SESSIONS[1])
+    live = registry.of_session(SESSIONS[1])
+    assert live is not None and live.instance == ""
+
+
+def test_other_control_planes_proxies_do_not_speak_to_us() -> None:
+    registry = Registry(LEASES)
+    registry.place(elsewhere("cart-1"))
+    registry.restore(ProxyId("retail", "web-1"), dataplane("web-1"), {}, now=0.0)
+    assert registry.expire(1000.0) == Expired()
+    assert registry.find(ProxyId("retail", "web-1")) is not None
+
+
+def test_dataplane_of_a_member_can_change() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    other = dataplane("web-1")
+    registry.replace_dataplane(ProxyId("retail", "web-1"), other)
+    live = registry.of_session(SESSIONS[0])
+    assert live is not None and live.dataplane is other

@@ -1,0 +1,72 @@
+"""Preview: what a write would change in the configuration of each proxy, without writing it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from mesh.config.builder import build_snapshot
+from mesh.config.dependencies import affected
+from mesh.config.index import MeshIndex
+from mesh.discovery.encoding import EncodedSnapshot, encode_snapshot
+from mesh.model.errors import ConfigError
+from mesh.model.names import ProxyId
+from mesh.resources.resource import Resource
+
+NOT_BUILT = "configuration"  # the part that stands for all where a proxy would get none
+
+
+@attrs.frozen(kw_only=True)
+class PartChange:
+    """What would become of one part: `op` is add, replace or remove; `before` and `after` are JSON values."""
+
+    part: str
+    op: str
+    before: Any = None
+    after: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class ProxyPreview:
+    """What would change for one proxy."""
+
+    proxy: ProxyId
+    changes: tuple[PartChange, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """The proxies that a write would change, sorted by mesh and name."""
+
+    proxies: tuple[ProxyPreview, ...] = ()
+
+
+def preview_mesh(index: MeshIndex, resources: tuple[Resource, ...]) -> Iterable[ProxyPreview]:
+    """Compare the configurations of a mesh's proxies with what these resources would make of them."""
+    after = MeshIndex.of(attrs.evolve(index.view, resources=resources), previous=index)
+    for name in affected(index, after):
+        changes = tuple(_differences(_parts(index, name), _parts(after, name)))
+        if changes:
+            yield ProxyPreview(proxy=ProxyId(index.view.mesh, name), changes=changes)
+
+
+def _parts(index: MeshIndex, proxy: str) -> Mapping[str, bytes]:
+    try:
+        encoded: EncodedSnapshot = encode_snapshot(build_snapshot(index, proxy))
+    except ConfigError as error:
+        return {NOT_BUILT: msgspec.json.encode({"error": str(error)})}
+    return encoded.parts
+
+
+def _differences(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterable[PartChange]:
+    for part in sorted({*before, *after}):
+        old, new = before.get(part), after.get(part)
+        if old == new:
+            continue
+        op = "add" if old is None else "remove" if new is None else "replace"
+        yield PartChange(part=part, op=op, before=_value(old), after=_value(new))
+
+
+def _value(encoded: bytes | None) -> Any:
+    return None if encoded is None else msgspec.json.decode(encoded)

@@ -1,0 +1,222 @@
+"""SharedMembers: who is in the mesh, kept in the store: for our own next life, and between the control planes that share it.
+
+Owns: which of our proxies' rows are to be written, and how far we have read the others'. Each control plane writes the
+proxies that are connected to it; who joins takes its row over, so the connection that was made last counts. When a
+control plane dies its proxies are awaited by all others, as after a restart. Writes are batched: joins come in crowds.
+"""
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from mesh.control.insights import Insight, Insights, decode, encode
+from mesh.control.registry import LiveProxy, Presence, Registry
+from mesh.control.store.store import Store
+from mesh.control.store.values import Forgotten, MemberChange, MemberRow
+from mesh.discovery.wake_up import WakeUp
+from mesh.model.errors import ConfigError, StoreError
+from mesh.model.names import ProxyId
+from mesh.resources.loading import load_resource
+from mesh.resources.resource import Resource
+from mesh.resources.writing import universal
+from mesh.runtime.environment import Environment
+
+WRITE_INTERVAL_S = 0.5  # A crash may lose so much of what is in the store for comfort, not for safety.
+BEAT_S = 2.0
+DEAD_S = 7.0  # without a sign of life: some beats, and a slow database
+RETRY_S = 1.0
+
+
+@attrs.define(eq=False, kw_only=True)
+class SharedMembers:
+    """See the module's text. `shared`: other control planes use the store too."""
+
+    env: Environment
+    store: Store
+    registry: Registry
+    insights: Insights
+    instance: str
+    shared: bool
+    insight_interval_s: float
+    insight_of: Callable[[ProxyId], Insight]
+    on_change: Callable[[ProxyId], None]  # another control plane's proxy is otherwise than before
+    on_taken: Callable[[ProxyId], None]  # a proxy of ours has joined another control plane
+    _dirty: dict[ProxyId, bool] = attrs.field(factory=dict, init=False)  # True: it joined, and is ours from now on
+    _observed: dict[ProxyId, None] = attrs.field(factory=dict, init=False)
+    _revision: int = attrs.field(default=0, init=False)
+    _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    def note(self, proxy: ProxyId, *, joined: bool = False) -> None:
+        """A proxy of ours has changed, or is gone: write it soon."""
+        self._dirty[proxy] = self._dirty.get(proxy, False) or joined
+        self._changed.set()
+
+    def observed(self, proxy: ProxyId) -> None:
+        """Something was observed of a proxy of ours: write it by and by."""
+        self._observed[proxy] = None
+
+    async def restore(self) -> None:
+        """Enter who was there before we started. Raises: StoreError."""
+        changes, self._revision = await self.store.members_since(0)
+        now = trio.current_time()
+        for change in changes:
+            dataplane = self._dataplane_of(change)
+            if change.row is None or dataplane is None:
+                continue
+            if self.shared and change.row.instance != self.instance:
+                self._place(change.row, dataplane)
+                continue
+            self.registry.restore(change.proxy, dataplane, change.row.inbounds, now)
+            self.insights.replace(change.proxy, decode(change.row.insight))
+            if change.row.instance != self.instance:
+                self.note(change.proxy, joined=True)
+        if changes:
+            self.env.log.info("registry.restored", proxies=len(self.registry))
+
+    async def run(self, address: str) -> None:
+        """Keep the store up to date until cancelled; `address` is where sidecars reach us."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            nursery.start_soon(self._write_what_was_observed)
+            if self.shared:
+                nursery.start_soon(self._beat, address)
+
+    async def refresh(self) -> None:
+        """Take over what other control planes wrote. Raises: StoreError."""
+        async with self._one_at_a_time:
+            try:
+                changes, self._revision = await self.store.members_since(self._revision)
+            except Forgotten:
+                changes, self._revision = await self.store.members_since(0)
+                here = {change.proxy for change in changes}
+                gone = [live.proxy for live in self.registry.proxies() if live.instance and live.proxy not in here]
+                changes = (*changes, *(MemberChange(proxy=proxy, row=None, revision=0) for proxy in gone))
+            for change in changes:
+                self._take(change)
+
+    async def _write(self) -> None:
+        while True:
+            await self._changed.wait()
+            try:
+                await self._flush()
+            except StoreError as error:
+                self.env.log.warning("registry.not_kept", reason=str(error))
+                await trio.sleep(RETRY_S)
+                self._changed.set()
+            await trio.sleep(WRITE_INTERVAL_S)
+
+    async def _flush(self) -> None:
+        async with self._one_at_a_time:
+            dirty, self._dirty = self._dirty, {}
+            live_by_proxy = {proxy: self.registry.find(proxy) for proxy in dirty}
+            upserts = [
+                self._row(live, takes_over=dirty[proxy])
+                for proxy, live in live_by_proxy.items()
+                if live is not None and not live.instance
+            ]
+            removed = [proxy for proxy, live in live_by_proxy.items() if live is None]
+            try:
+                await self.store.save_members(upserts, removed, instance=self.instance)
+            except StoreError:
+                for proxy, joined in dirty.items():
+                    self._dirty[proxy] = self._dirty.get(proxy, False) or joined
+                raise
+
+    async def _write_what_was_observed(self) -> None:
+        while True:
+            await trio.sleep(self.insight_interval_s)
+            observed, self._observed = self._observed, {}
+            for proxy in observed:
+                live = self.registry.find(proxy)
+                if live is not None and not live.instance:
+                    self.note(proxy)
+
+    async def _beat(self, address: str) -> None:
+        while True:
+            try:
+                instances = await self.store.beat(self.instance, address)
+            except StoreError as error:
+                self.env.log.warning("instance.not_heard", reason=str(error))
+            else:
+                alive = {instance.name for instance in instances if instance.age_s < DEAD_S}
+                self._await_proxies_of_the_dead(alive)
+            await trio.sleep(BEAT_S)
+
+    def _await_proxies_of_the_dead(self, alive: set[str]) -> None:
+        orphans = [live for live in self.registry.proxies() if live.instance and live.instance not in alive]
+        for live in orphans:
+            self.registry.restore(live.proxy, live.dataplane, live.inbounds, trio.current_time())
+            self.note(live.proxy, joined=True)
+            self.on_change(live.proxy)
+        for instance in sorted({live.instance for live in orphans}):
+            count = sum(live.instance == instance for live in orphans)
+            self.env.log.warning("instance.lost", instance=instance, proxies_awaited=count)
+
+    def _take(self, change: MemberChange) -> None:
+        proxy, row = change.proxy, change.row
+        live = self.registry.find(proxy)
+        if row is None:
+            if live is not None and live.instance:
+                self.registry.drop(proxy)
+                self.insights.forget(proxy)
+                self.on_change(proxy)
+            return
+        if row.instance == self.instance or self._dirty.get(proxy):
+            return  # Our own words, or we are about to say otherwise.
+        if live is not None and live.session and row.presence != Presence.CONNECTED.value:
+            self.note(proxy, joined=True)  # They wait for somebody who is here.
+            return
+        dataplane = self._dataplane_of(change)
+        if dataplane is None:
+            return
+        if live is not None and live.session:
+            self.on_taken(proxy)
+        self._place(row, dataplane)
+        now = self.registry.find(proxy)
+        if live is None or now is None or _seen(live) != _seen(now):
+            self.on_change(proxy)
+
+    def _place(self, row: MemberRow, dataplane: Resource) -> None:
+        live = LiveProxy(
+            proxy=row.proxy,
+            dataplane=dataplane,
+            presence=Presence(row.presence),
+            lease_until=math.inf,
+            inbounds=row.inbounds,
+            instance=row.instance,
+        )
+        self.registry.place(live)
+        self.insights.replace(row.proxy, decode(row.insight))
+
+    def _dataplane_of(self, change: MemberChange) -> Resource | None:
+        """Return the Dataplane of a row: the same object as long as it says the same."""
+        if change.row is None:
+            return None
+        live = self.registry.find(change.proxy)
+        if live is not None and universal(live.dataplane) == change.row.dataplane:
+            return live.dataplane
+        try:
+            return load_resource(change.row.dataplane, file="the store")
+        except ConfigError as error:
+            self.env.log.warning("registry.not_restored", proxy=change.proxy.name, reason=str(error))
+            return None
+
+    def _row(self, live: LiveProxy, *, takes_over: bool) -> MemberRow:
+        return MemberRow(
+            proxy=live.proxy,
+            instance=self.instance,
+            session=live.session,
+            dataplane=universal(live.dataplane),
+            inbounds=dict(live.inbounds),
+            presence=live.presence.value,
+            insight=encode(self.insight_of(live.proxy)),
+            revision=0 if takes_over else 1,
+        )
+
+
+def _seen(live: LiveProxy) -> tuple[object, ...]:
+    """Return what others' configuration depends on."""
+    return (live.dataplane, live.readiness())
