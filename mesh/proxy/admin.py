@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mesh.config.snapshot import encode_part
+from mesh.config.snapshot import encode_part, redacted
 from mesh.model.errors import BrokenConnection, DeadlineExceeded, RemoteProtocolError
 from mesh.protocol.http1 import RequestParser, encode_response
 from mesh.runtime.environment import Connection
@@ -99,8 +99,8 @@ class Admin:
                 yield f"envoy_cluster_{metric}", label | labels, value
 
     def _config_dump(self) -> tuple[int, bytes, bytes]:
-        """The applied snapshot. It holds no keys: those never leave the identity's holder."""
+        """The applied snapshot. Our own key is not in it, and what came from secrets is hidden."""
         snapshot = self._sidecar.snapshot
-        parts = {key: msgspec.Raw(encode_part(snapshot.parts[key])) for key in sorted(snapshot.parts)}
+        parts = {key: msgspec.Raw(encode_part(redacted(snapshot.parts[key]))) for key in sorted(snapshot.parts)}
         body = msgspec.json.encode({"version": snapshot.version(), "parts": parts})
         return 200, b"application/json", msgspec.json.format(body) + b"\n"

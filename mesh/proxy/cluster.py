@@ -3,18 +3,19 @@
 Configuration arrives by `update` and keeps the state of whatever stays. Does not carry requests: `http_exchange` does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from structlog.typing import FilteringBoundLogger
 
-from mesh.config.snapshot import Cluster, ClusterEndpoints
+from mesh.config.snapshot import Cluster
 from mesh.model.randomness import Random
 from mesh.policy.circuit_breaking import CircuitBreaker
 from mesh.policy.failure import FailureKind
 from mesh.policy.load_balancing import LoadBalancer, healthy_or_panic, make_balancer
 from mesh.policy.outlier_detection import HostRecord, OutlierDetector
-from mesh.proxy.upstream_pool import UpstreamEndpoint, UpstreamPool
-from mesh.runtime.environment import Reactor, TlsContext
+from mesh.proxy.name_resolution import LocatedEndpoint
+from mesh.proxy.upstream_pool import Resolution, UpstreamEndpoint, UpstreamPool, UpstreamSecurity
+from mesh.runtime.environment import Reactor
 from mesh.telemetry.metrics import ClusterStats
 
 
@@ -34,9 +35,18 @@ class ClusterState:
         self.balancer: LoadBalancer[UpstreamEndpoint] | None = None  # None: there is no endpoint to use
         self._next_tick = 0.0
         self.panicking = False
+        self._wanted: tuple[LocatedEndpoint, ...] | None = None  # None: never configured
 
-    def update(self, config: Cluster, endpoints: ClusterEndpoints, tls: TlsContext | None) -> None:
-        """Take new configuration: state of endpoints that stay is kept, idle connections to others are closed."""
+    def update(self, config: Cluster, endpoints: tuple[LocatedEndpoint, ...], security: UpstreamSecurity) -> None:
+        """Take new configuration; what is as before is left alone: turns of the balancer, state of endpoints that stay.
+
+        Idle connections to endpoints that go are closed, and all when connections are to be protected otherwise.
+        """
+        if self.pool.use(security):
+            for endpoint in self.endpoints.values():
+                self.pool.close_idle(endpoint, since=self._reactor.now())
+        if self._wanted is not None and config == self.config and endpoints == self._wanted:
+            return
         if config.outlier_detection is None:
             self.detector = None
         elif self.detector is None:
@@ -44,34 +54,57 @@ class ClusterState:
         else:
             self.detector.replace_config(config.outlier_detection)
         self.config = config
+        self._wanted = endpoints
         self.breaker.replace_limits(config.circuit_breaking)
         self.pool.connect_timeout_s = config.timeouts.connect_s
-        self.pool.tls = tls
-        self.pool.tls_required = config.tls is not None
         self._replace_endpoints(endpoints)
         self._rebuild()
 
-    def _replace_endpoints(self, wanted: ClusterEndpoints) -> None:
+    def _replace_endpoints(self, wanted: Iterable[LocatedEndpoint]) -> None:
         kept: dict[str, UpstreamEndpoint] = {}
-        for endpoint in wanted.endpoints:
-            state = self.endpoints.pop(endpoint.name, None)
-            if state is not None and state.address != endpoint.address:
+        for located in wanted:
+            state = self.endpoints.pop(located.name, None)
+            if state is not None and located.address not in (None, state.address):
                 self._retire(state)
                 state = None
             if state is None:
-                state = UpstreamEndpoint(
-                    endpoint.name, endpoint.address, self._reactor, self._new_health(endpoint.name)
-                )
-            state.weight = endpoint.weight
-            state.health = self._new_health(endpoint.name)
-            if state.healthy and not endpoint.healthy:
-                # A draining instance closes soon: no idle connection may be left that a request could still take.
-                self.pool.close_idle(state, since=self._reactor.now())
-            state.healthy = endpoint.healthy
-            kept[endpoint.name] = state
+                state = self._new_endpoint(located)
+            self._configure_endpoint(state, located)
+            kept[located.name] = state
         for state in self.endpoints.values():
+            self._settle(state, kept.values())
             self._retire(state)
         self.endpoints = kept
+
+    def _new_endpoint(self, located: LocatedEndpoint) -> UpstreamEndpoint:
+        address = located.address or located.endpoint.address
+        state = UpstreamEndpoint(located.name, address, self._reactor, self._new_health(located.name))
+        state.host = located.endpoint.address.host
+        if located.address is None:
+            state.resolution = Resolution(self._reactor)
+        return state
+
+    def _configure_endpoint(self, state: UpstreamEndpoint, located: LocatedEndpoint) -> None:
+        endpoint = located.endpoint
+        state.hostname = endpoint.hostname.encode()
+        state.weight, state.priority = endpoint.weight, endpoint.priority
+        state.health = self._new_health(located.name)
+        if located.lost and state.resolution is not None:
+            state.resolution.fail()
+        if state.healthy and not endpoint.healthy:
+            # A draining instance closes soon: no idle connection may be left that a request could still take.
+            self.pool.close_idle(state, since=self._reactor.now())
+        state.healthy = endpoint.healthy
+
+    def _settle(self, leaving: UpstreamEndpoint, arrived: Iterable[UpstreamEndpoint]) -> None:
+        """Tell the requests that wait for a name which address it has; none when the endpoint is gone altogether."""
+        if leaving.resolution is None:
+            return
+        for state in arrived:
+            if (state.host, state.address.port) == (leaving.host, leaving.address.port) and state.resolution is None:
+                leaving.resolution.succeed(state.address)
+                return
+        leaving.resolution.fail()
 
     def _new_health(self, name: str) -> HostRecord | None:
         return None if self.detector is None else self.detector.add_host(name)
@@ -83,10 +116,18 @@ class ClusterState:
             self.detector.remove_host(state.name)
 
     def _rebuild(self) -> None:
-        selection = healthy_or_panic(self.endpoints.values(), _usable, self.config.load_balancing.panic_percent)
+        selection = healthy_or_panic(self._first_usable(), _usable, self.config.load_balancing.panic_percent)
         self.panicking = selection.panic
         hosts = selection.hosts
         self.balancer = make_balancer(self.config.load_balancing, hosts, self._random) if hosts else None
+
+    def _first_usable(self) -> list[UpstreamEndpoint]:
+        """Return the endpoints of the first priority that has a usable one; where none has, of the first of all."""
+        by_priority: dict[int, list[UpstreamEndpoint]] = {}
+        for endpoint in self.endpoints.values():
+            by_priority.setdefault(endpoint.priority, []).append(endpoint)
+        levels = [by_priority[priority] for priority in sorted(by_priority)]
+        return next((level for level in levels if any(map(_usable, level))), levels[0] if levels else [])
 
     def on_response(self, endpoint: UpstreamEndpoint, status: int) -> None:
         """Tell outlier detection how a try ended."""
@@ -147,10 +188,13 @@ class ClusterState:
     def close(self) -> None:
         """The cluster is gone from the configuration: close what is idle; requests under way end by themselves."""
         for endpoint in self.endpoints.values():
+            self._settle(endpoint, ())
             self._retire(endpoint)
         self.endpoints = {}
         self.balancer = None
 
 
 def _usable(endpoint: UpstreamEndpoint) -> bool:
-    return endpoint.healthy and not (endpoint.health is not None and endpoint.health.ejected)
+    if not endpoint.healthy or (endpoint.resolution is not None and endpoint.resolution.failed):
+        return False
+    return not (endpoint.health is not None and endpoint.health.ejected)

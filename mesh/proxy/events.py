@@ -13,4 +13,6 @@ EVENT_NAMES = (
     "endpoint.ejected",
     "endpoint.returned",
     "probe.verdict_changed",
+    "cluster.not_secured",
+    "name.not_resolved",
 )

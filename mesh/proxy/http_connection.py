@@ -174,17 +174,24 @@ class HttpConnection:
         record.traceparent = trace_context.start(random, True) if span is None else span
         return record
 
-    def forwarded_head(self, head: RequestHead, route: RoutePlan, record: RequestRecord) -> bytes:
+    def forwarded_head(self, head: RequestHead, route: RoutePlan, record: RequestRecord, *, host: bytes = b"") -> bytes:
         """Return the head to send upstream: as it came, minus what is hop by hop, plus what proxies add.
 
-        Of upgrades only WebSocket goes on: with another one (h2c) requests would pass that no filter sees.
+        Of upgrades only WebSocket goes on: with another one (h2c) requests would pass that no filter sees. `host` takes
+        the place of the client's: servers outside the mesh know themselves by their own name only.
         """
         extra = route.request_headers + self._peer_headers
         if head.request_id is None:
             extra += b"x-request-id: " + record.request_id + b"\r\n"
-        return head.forward(
+        written = head.host
+        if host:
+            head.set_host(host)
+        forwarded = head.forward(
             extra=extra,
             traceparent=record.traceparent,
             remove=_OURS_INBOUND if record.inbound else _OURS_OUTBOUND,
             upgrade=head.upgrade is not None and head.upgrade.strip().lower() == b"websocket",
         )
+        if host:
+            head.set_host(written)  # Another try may go where the client's word stands.
+        return forwarded

@@ -176,6 +176,8 @@ class HttpExchange:
         endpoint = cluster.balancer.pick()
         self.record.upstream = endpoint.label
         attempt = UpstreamTry(cluster, endpoint)
+        if endpoint.hostname:
+            head = http.forwarded_head(self.head, self.route, self.record, host=endpoint.hostname)
         self.sent = False
         try:
             upstream = attempt.take_idle()

@@ -1,12 +1,15 @@
 """From a snapshot to plans: what each listener does, and which clusters that takes. Opens and closes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import attrs
 
 from mesh.config.snapshot import (
     Cluster,
     ClusterEndpoints,
     Endpoint,
     InboundListener,
+    Origination,
     OutboundListener,
     Route,
     Snapshot,
@@ -25,26 +28,52 @@ from mesh.proxy.plan import HttpPlan, ListenerPlan, RoutePlan, TcpPlan
 ClusterOf = Callable[[str], ClusterState]
 
 
-def cluster_parts(snapshot: Snapshot) -> dict[str, tuple[Cluster, ClusterEndpoints]]:
+@attrs.frozen(kw_only=True)
+class ClusterParts:
+    """All that a snapshot says of one cluster."""
+
+    config: Cluster
+    endpoints: tuple[Endpoint, ...]
+    origination: Origination | None = None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(endpoint.address.host for endpoint in self.endpoints))
+
+
+@attrs.frozen(eq=False)
+class Planned:
+    """The plan of one listener, and what it was made from."""
+
+    part: InboundListener | OutboundListener
+    own_id: str
+    plan: ListenerPlan
+
+
+def cluster_parts(snapshot: Snapshot) -> dict[str, ClusterParts]:
     """Return all clusters of a snapshot with their endpoints, the local applications of its inbounds among them."""
-    parts: dict[str, tuple[Cluster, ClusterEndpoints]] = {}
+    parts: dict[str, ClusterParts] = {}
     for cluster in snapshot.of_kind("cluster"):
         assert isinstance(cluster, Cluster)
         endpoints = snapshot.parts.get(f"endpoints/{cluster.name}")
+        origination = snapshot.parts.get(f"origination/{cluster.name}")
         assert endpoints is None or isinstance(endpoints, ClusterEndpoints)
-        parts[cluster.name] = (cluster, endpoints or ClusterEndpoints(cluster=cluster.name))
+        assert origination is None or isinstance(origination, Origination)
+        parts[cluster.name] = ClusterParts(
+            config=cluster, endpoints=endpoints.endpoints if endpoints else (), origination=origination
+        )
     for inbound in snapshot.of_kind("inbound"):
         assert isinstance(inbound, InboundListener)
         name = application_cluster(inbound)
-        parts[name] = (
-            Cluster(
+        parts[name] = ClusterParts(
+            config=Cluster(
                 name=name,
                 protocol=inbound.protocol,
                 load_balancing=LoadBalancing(panic_percent=0.0),
                 circuit_breaking=inbound.circuit_breaking,
                 timeouts=inbound.timeouts,
             ),
-            ClusterEndpoints(cluster=name, endpoints=(Endpoint(name="application", address=inbound.application),)),
+            endpoints=(Endpoint(name="application", address=inbound.application),),
         )
     return parts
 
@@ -54,24 +83,30 @@ def application_cluster(inbound: InboundListener) -> str:
     return str(inbound.application)
 
 
-def listener_plans(snapshot: Snapshot, cluster_of: ClusterOf, own_id: str) -> dict[Address, ListenerPlan]:
-    """Return the plan of each listening address.
+def listener_plans(
+    snapshot: Snapshot, cluster_of: ClusterOf, own_id: str, known: Mapping[Address, Planned]
+) -> dict[Address, Planned]:
+    """Return the plan of each listening address, the one in `known` where nothing has changed.
 
     Raises: ConfigError where a listener names an absent cluster, or two listeners want one address.
     """
-    plans: dict[Address, ListenerPlan] = {}
+    plans: dict[Address, Planned] = {}
     violations = []
     for listener in (*snapshot.of_kind("inbound"), *snapshot.of_kind("outbound")):
         assert isinstance(listener, InboundListener | OutboundListener)
         problem = _problem(listener, snapshot)
         if listener.address in plans:
-            problem = f"listens on {listener.address}, and so does {plans[listener.address].name}"
+            problem = f"listens on {listener.address}, and so does {plans[listener.address].part.name}"
         if problem:
             violations.append(Violation(path=part_key(listener), message=problem))
+            continue
+        before = known.get(listener.address)
+        if before is not None and (before.part, before.own_id) == (listener, own_id):
+            plans[listener.address] = before
         elif isinstance(listener, InboundListener):
-            plans[listener.address] = _inbound_plan(listener, cluster_of, own_id)
+            plans[listener.address] = Planned(listener, own_id, _inbound_plan(listener, cluster_of, own_id))
         else:
-            plans[listener.address] = _outbound_plan(listener, cluster_of)
+            plans[listener.address] = Planned(listener, own_id, _outbound_plan(listener, cluster_of))
     if violations:
         raise ConfigError(violations)
     return plans

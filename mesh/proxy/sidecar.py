@@ -10,24 +10,27 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from mesh.config.snapshot import Cluster, ClusterEndpoints, IdentityPart, Snapshot, TrustPart
+from mesh.config.snapshot import Cluster, IdentityPart, Snapshot, TrustPart
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
 from mesh.model.errors import ConfigError
-from mesh.model.names import Address, SpiffeId
-from mesh.model.security import ClientTls, ServerTls, Svid, TrustBundle
+from mesh.model.names import Address
+from mesh.model.security import ServerTls, Svid, TrustBundle
 from mesh.proxy.admin import Admin
 from mesh.proxy.cluster import ClusterState
 from mesh.proxy.http_connection import ProxyContext
 from mesh.proxy.listener import ProxyListener
 from mesh.proxy.local_probe import LocalProbe, ProbeSettings
-from mesh.proxy.plan import ListenerPlan
-from mesh.proxy.planning import cluster_parts, listener_plans
+from mesh.proxy.name_resolution import NameResolver, is_name, locate
+from mesh.proxy.planning import ClusterParts, Planned, cluster_parts, listener_plans
+from mesh.proxy.upstream_pool import UpstreamSecurity
+from mesh.proxy.upstream_security import ClusterSecurity, lies_here
 from mesh.runtime.drain import Drain
 from mesh.runtime.environment import Environment, ReactorListener, TlsContext
 from mesh.runtime.supervisor import RestartPolicy, Supervisor
 from mesh.telemetry.request_record import RecordSink
 
 TICK_S = 1.0
+REREAD_S = 5.0  # How often certificates that lie on this host are looked at again.
 # With pauses of up to 10 s this limit is never reached: whatever goes wrong with configuration, requests go on.
 NEVER_GIVE_UP = RestartPolicy(backoff_s_max=10.0, restarts_max=1000)
 DRAIN_SETTLE_S = 1.0  # Others hear of our leaving within this time, and until then may still send requests.
@@ -60,9 +63,13 @@ class Sidecar:
         self.client = ControlPlaneClient(env, settings.control_plane, self)
         self.clusters: dict[str, ClusterState] = {}
         self.snapshot = Snapshot({})
+        self._parts: Mapping[str, ClusterParts] = {}  # of the snapshot, by cluster
+        self._planned: Mapping[Address, Planned] = {}
         self._listeners: dict[Address, ProxyListener] = {}
         self._svid: Svid | None = None
-        self._client_tls: dict[str, tuple[ClientTls, TlsContext]] = {}  # by cluster
+        self._security = ClusterSecurity(env)
+        self._resolver = NameResolver(env, self._on_resolved)
+        self._reread_at = 0.0
         self._server_tls: tuple[ServerTls, TlsContext] | None = None
         self._probes = [LocalProbe(env, probe, self.client.report_health) for probe in settings.probes]
 
@@ -86,6 +93,7 @@ class Sidecar:
                 admin.close()
             for pump in pumps:
                 pump.cancel()
+            self._resolver.close()
             for listener in self._listeners.values():
                 listener.close()
 
@@ -110,8 +118,10 @@ class Sidecar:
         """Present this certificate from now on; connections that are open keep theirs."""
         self._svid = svid
         self._env.log.info("identity.replaced", spiffe_id=str(svid.spiffe_id), not_after=svid.not_after)
-        self._update_clusters(cluster_parts(self.snapshot), _trust(self.snapshot))
-        self._update_server_tls(_trust(self.snapshot))
+        trust = _trust(self.snapshot)
+        for name in self._parts:
+            self._update_cluster(name, trust)
+        self._update_server_tls(trust)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the configuration. Raises: ConfigError, and then everything is as it was."""
@@ -120,37 +130,39 @@ class Sidecar:
         def cluster_of(name: str) -> ClusterState:
             state = self.clusters.get(name) or created.get(name)
             if state is None:
-                state = created[name] = self._new_cluster(parts[name][0])
+                state = created[name] = self._new_cluster(parts[name].config)
             return state
 
         parts, trust = cluster_parts(snapshot), _trust(snapshot)
         identity = snapshot.parts.get("identity")
         own_id = identity.spiffe_id if isinstance(identity, IdentityPart) else ""
-        plans = listener_plans(snapshot, cluster_of, own_id)
-        opened = self._open_new(plans)
+        planned = listener_plans(snapshot, cluster_of, own_id, self._planned)
+        opened = self._open_new(planned)
         for name in parts:
             cluster_of(name)
         self.clusters.update(created)
-        self.snapshot = snapshot
-        self._update_clusters(parts, trust)
-        self._update_listeners(plans, opened)
+        self.snapshot, self._parts = snapshot, parts
+        for name in parts:
+            self._update_cluster(name, trust)
+        self._update_listeners(planned, opened)
         self._update_server_tls(trust)
         for name in [name for name in self.clusters if name not in parts]:
             self.clusters.pop(name).close()
-            self._client_tls.pop(name, None)
-        self._env.log.info("configuration.applied", listeners=len(plans), clusters=len(parts))
+            self._security.forget(name)
+        self._resolver.want(host for name in parts for host in parts[name].hosts if is_name(host))
+        self._env.log.info("configuration.applied", listeners=len(planned), clusters=len(parts))
 
     def _new_cluster(self, config: Cluster) -> ClusterState:
         random = self._env.randomness.stream("proxy", "cluster", config.name)
         return ClusterState(config, reactor=self._env.reactor, random=random, log=self._env.log)
 
-    def _open_new(self, plans: Mapping[Address, ListenerPlan]) -> dict[Address, ProxyListener]:
+    def _open_new(self, planned: Mapping[Address, Planned]) -> dict[Address, ProxyListener]:
         """Open the addresses that are new; if one cannot be opened, none is. Raises: ConfigError."""
         opened: dict[Address, ProxyListener] = {}
         try:
-            for address, plan in plans.items():
+            for address, entry in planned.items():
                 if address not in self._listeners:
-                    listener = ProxyListener(plan, context=self.context, log=self._env.log)
+                    listener = ProxyListener(entry.plan, context=self.context, log=self._env.log)
                     listener.open()
                     opened[address] = listener
         except ConfigError as error:
@@ -160,37 +172,41 @@ class Sidecar:
             raise
         return opened
 
-    def _update_listeners(self, plans: Mapping[Address, ListenerPlan], opened: Mapping[Address, ProxyListener]) -> None:
-        for address in [address for address in self._listeners if address not in plans]:
+    def _update_listeners(self, planned: Mapping[Address, Planned], opened: Mapping[Address, ProxyListener]) -> None:
+        for address in [address for address in self._listeners if address not in planned]:
             self._listeners.pop(address).close()
             self._env.log.info("listener.closed", address=str(address))
         for address, listener in opened.items():
             self._listeners[address] = listener
             self._env.log.info("listener.opened", listener=listener.plan.name, address=str(address))
-        for address, plan in plans.items():
-            self._listeners[address].replace_plan(plan)
+        for address, entry in planned.items():
+            if self._listeners[address].plan is not entry.plan:
+                self._listeners[address].replace_plan(entry.plan)
+        self._planned = planned
 
-    def _update_clusters(
-        self, parts: Mapping[str, tuple[Cluster, ClusterEndpoints]], trust: tuple[TrustBundle, ...]
-    ) -> None:
-        for name, (config, endpoints) in parts.items():
-            self.clusters[name].update(config, endpoints, self._client_context(config, trust))
+    def _update_cluster(self, name: str, trust: tuple[TrustBundle, ...]) -> None:
+        """Bring a cluster up to date with its parts, our certificate and the addresses of its names."""
+        parts = self._parts[name]
+        located = locate(parts.endpoints, self._resolver.addresses_by_name)
+        self.clusters[name].update(parts.config, located, self._secure(parts, trust))
 
-    def _client_context(self, config: Cluster, trust: tuple[TrustBundle, ...]) -> TlsContext | None:
-        if config.tls is None or self._svid is None:
-            return None
-        wanted = ClientTls(
-            svid=self._svid,
-            trust=trust,
-            expected_peers=tuple(SpiffeId.parse(peer) for peer in config.tls.expected_peers),
-            sni=config.tls.sni,
-        )
-        present = self._client_tls.get(config.name)
-        if present is not None and present[0] == wanted:
-            return present[1]
-        context = self._env.tls.client(wanted)
-        self._client_tls[config.name] = (wanted, context)
-        return context
+    def _secure(self, parts: ClusterParts, trust: tuple[TrustBundle, ...]) -> UpstreamSecurity:
+        if parts.origination is not None:
+            return self._security.outside(parts.config, parts.origination, parts.hosts)
+        return self._security.inside(parts.config, self._svid, trust)
+
+    def _on_resolved(self, host: str) -> None:
+        trust = _trust(self.snapshot)
+        for name, parts in self._parts.items():
+            if host in parts.hosts:
+                self._update_cluster(name, trust)
+
+    def _reread_host_files(self) -> None:
+        """Certificates that lie on this host may have been renewed, or be there at last."""
+        trust = _trust(self.snapshot)
+        for name, parts in self._parts.items():
+            if parts.origination is not None and lies_here(parts.origination):
+                self._update_cluster(name, trust)
 
     def _update_server_tls(self, trust: tuple[TrustBundle, ...]) -> None:
         if self._svid is not None:
@@ -209,6 +225,9 @@ class Sidecar:
         now = self._env.reactor.now()
         for cluster in self.clusters.values():
             cluster.tick(now)
+        if now >= self._reread_at:
+            self._reread_at = now + REREAD_S
+            self._reread_host_files()
         self._env.reactor.call_at(now + TICK_S, self._tick)
 
 

@@ -2,10 +2,13 @@
 
 HTTP/1.1: one request at a time on a connection. A request takes an idle connection at once; else it counts as pending
 while it opens one or waits for one. Source: Envoy conn_pool_base (pending, connections, one connection per host always).
-Does not choose endpoints and does not retry.
+Does not choose endpoints, does not retry and resolves no names.
 """
 
 import math
+from collections.abc import Mapping
+
+import attrs
 
 from mesh.model.errors import BrokenConnection, ConnectFailed, DeadlineExceeded, IdentityError, MeshError
 from mesh.model.names import Address
@@ -21,8 +24,62 @@ class PoolOverflow(MeshError):
     """Ours, on purpose: the circuit breaker has no room for another pending request. Answer 503 UO, never retry here."""
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class UpstreamSecurity:
+    """How a cluster's connections are protected: by one context, or by one for each host as its endpoints call it.
+
+    `required` without a context means that none can be made now, `refusal` says why: never plaintext instead.
+    """
+
+    required: bool = False
+    context: TlsContext | None = None
+    context_by_host: Mapping[str, TlsContext] = attrs.field(factory=dict)
+    refusal: str = ""
+
+    def context_for(self, host: str) -> TlsContext | None:
+        """Return the context for an endpoint; None: plaintext. Raises: ConnectFailed."""
+        context = self.context or self.context_by_host.get(host)
+        if context is None and self.required:
+            raise ConnectFailed(f"TLS error: {self.refusal or 'this proxy has no certificate yet'}")
+        return context
+
+
+PLAINTEXT = UpstreamSecurity()
+
+
+class Resolution:
+    """Where an endpoint is whose name is being resolved for the first time; requests for it wait here."""
+
+    __slots__ = ("_address", "_known", "failed")
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._address: Address | None = None
+        self.failed = False
+        self._known = Signal(reactor)
+
+    async def wait(self) -> Address:
+        """Return the address as soon as it is known. Raises: ConnectFailed."""
+        while self._address is None:
+            if self.failed:
+                raise ConnectFailed("dns resolution failure")
+            await self._known.wait()
+        return self._address
+
+    def succeed(self, address: Address) -> None:
+        self._address = address
+        self._known.wake_all()
+
+    def fail(self) -> None:
+        """There is no address, for now; who comes from here on does not wait."""
+        self.failed = True
+        self._known.wake_all()
+
+
 class UpstreamEndpoint:
-    """One endpoint as this proxy sees it: its connections, its load and what outlier detection remembers of it."""
+    """One endpoint as this proxy sees it: its connections, its load and what outlier detection remembers of it.
+
+    `host` is the address as the configuration wrote it, `hostname` what requests call it (b"": as the client did).
+    """
 
     __slots__ = (
         "active",
@@ -30,10 +87,14 @@ class UpstreamEndpoint:
         "connections",
         "health",
         "healthy",
+        "host",
+        "hostname",
         "idle",
         "label",
         "name",
+        "priority",
         "removed",
+        "resolution",
         "waiting",
         "weight",
     )
@@ -42,6 +103,10 @@ class UpstreamEndpoint:
         self.name = name
         self.address = address
         self.label = str(address)
+        self.host = address.host
+        self.hostname = b""
+        self.resolution: Resolution | None = None
+        self.priority = 0
         self.weight = 1
         self.healthy = True
         self.removed = False
@@ -55,12 +120,13 @@ class UpstreamEndpoint:
 class UpstreamConnection:
     """One open connection and its parser. Watched all its life: while idle, whatever happens to it ends it."""
 
-    __slots__ = ("connection", "disturbed", "endpoint", "idle", "idle_since", "parser", "pool")
+    __slots__ = ("connection", "disturbed", "endpoint", "era", "idle", "idle_since", "parser", "pool")
 
     def __init__(self, pool: "UpstreamPool", endpoint: UpstreamEndpoint, connection: Connection) -> None:
         self.pool = pool
         self.endpoint = endpoint
         self.connection = connection
+        self.era = pool.era
         self.parser = ResponseParser()
         self.idle = False
         self.idle_since = 0.0
@@ -89,8 +155,20 @@ class UpstreamPool:
         self._breaker = breaker
         self._stats = stats
         self.connect_timeout_s = 5.0
-        self.tls: TlsContext | None = None
-        self.tls_required = False  # never plaintext for want of a certificate
+        self.security = PLAINTEXT
+        self.era = 0  # connections of an earlier one are not used again
+
+    def use(self, security: UpstreamSecurity) -> bool:
+        """Protect new connections so. Return whether those that are open may not carry another request.
+
+        They may when only certificates or trust have been renewed; not when what is to be proved is another thing.
+        """
+        if security is self.security:
+            return False
+        other = security.required != self.security.required or bool(security.refusal or security.context_by_host)
+        self.security = security
+        self.era += other
+        return other
 
     async def open(self, endpoint: UpstreamEndpoint, *, deadline: float) -> UpstreamConnection:
         """Open a connection, or wait for one to become idle where no more are allowed. `deadline` is the request's.
@@ -135,11 +213,11 @@ class UpstreamPool:
         pump.set_deadline(min(deadline, connect_deadline))
         connection: Connection | None = None
         try:
-            if self.tls_required and self.tls is None:
-                raise ConnectFailed("TLS error: this proxy has no certificate yet")
-            connection = await self._reactor.connect(endpoint.address)
-            if self.tls is not None:
-                connection = await self.tls.handshake(connection)
+            tls = self.security.context_for(endpoint.host)
+            address = endpoint.address if endpoint.resolution is None else await endpoint.resolution.wait()
+            connection = await self._reactor.connect(address)
+            if tls is not None:
+                connection = await tls.handshake(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()  # Not abort: a reset could overtake the alert that tells the peer why.
@@ -160,7 +238,7 @@ class UpstreamPool:
     def release(self, upstream: UpstreamConnection) -> None:
         """Take a connection back whose response has been read whole."""
         endpoint = upstream.endpoint
-        if endpoint.removed or not endpoint.healthy:
+        if endpoint.removed or not endpoint.healthy or upstream.era != self.era:
             self.discard(upstream)
             return
         upstream.idle = True

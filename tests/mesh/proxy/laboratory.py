@@ -1,5 +1,6 @@
 """A sidecar between a scripted client and a scripted upstream, over real loopback; no control plane, a fixed snapshot."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class UpstreamCall:
 
     head: bytes
     body: bytes
-    stream: trio.SocketStream
+    stream: trio.abc.HalfCloseableStream
     at: float
 
     async def answer(self, status: int = 200, body: bytes = b"ok", headers: Sequence[str] = ()) -> None:
@@ -48,6 +49,7 @@ class Upstream:
     """A server whose answers the test scripts: one handler a request, the last one repeats."""
 
     handlers: list[Handler]
+    tls: ssl.SSLContext | None = None
     address: Address = Address("127.0.0.1", 0)
     calls: list[UpstreamCall] = attrs.field(factory=list)
     connections: int = 0
@@ -63,7 +65,17 @@ class Upstream:
                     self.connections += 1
                     nursery.start_soon(self._serve_connection, stream)
 
-    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+    async def _serve_connection(self, stream: Any) -> None:
+        if self.tls is not None:
+            stream = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError:
+                await trio.aclose_forcefully(stream)
+                return
+        await self._serve_requests(stream)
+
+    async def _serve_requests(self, stream: Any) -> None:
         buffer = b""
         async with stream:
             while True:
@@ -169,14 +181,18 @@ def http_parts(
 
 
 async def with_sidecar(
-    tmp_path: Any, parts: Callable[[int], Sequence[Part]], body: Callable[[Lab], Awaitable[None]]
+    tmp_path: Any,
+    parts: Callable[[int], Sequence[Part]],
+    body: Callable[[Lab], Awaitable[None]],
+    **other: Any,
 ) -> None:
-    """Run `body` beside a sidecar whose outbound listens on `lab.port`."""
+    """Run `body` beside a sidecar whose outbound listens on `lab.port`; `other` takes the place of parts of its environment."""
     log = structlog.get_logger()
     reactor = EpollReactor(log=log)
     env = real_environment(
         "lab", data_dir=str(tmp_path), reactor=reactor, tls=OpenSslTls(wall_clock=wall_clock), log=log, seed=7
     )
+    env = attrs.evolve(env, **other)
     records: list[RequestRecord] = []
     settings = ControlPlaneClientSettings(
         address=Address("127.0.0.1", 1), tls=None, token="", dataplane={}, state_folder="state"

@@ -13,5 +13,5 @@ def test_applications_on_one_port_of_two_addresses_are_two_clusters() -> None:
     ]
     parts = cluster_parts(Snapshot.of(*inbounds))
     for inbound in inbounds:
-        (endpoint,) = parts[application_cluster(inbound)][1].endpoints
+        (endpoint,) = parts[application_cluster(inbound)].endpoints
         assert endpoint.address == inbound.application

@@ -1,0 +1,115 @@
+"""A push changes what it is about: clusters and listeners whose parts are as before go on as if nothing had come."""
+
+from typing import Any
+
+import attrs
+import trio
+
+from mesh.config.snapshot import (
+    ClusterEndpoints,
+    Endpoint,
+    OutboundListener,
+    Part,
+    Snapshot,
+    decode_part,
+    encode_part,
+    part_key,
+)
+from mesh.model.names import Address
+from mesh.policy.circuit_breaking import CircuitBreakingLimits
+from mesh.policy.load_balancing import Balancer, LoadBalancing
+from tests.mesh.proxy.laboratory import Lab, free_port, http_parts, with_sidecar
+
+ROUND_ROBIN = LoadBalancing(balancer=Balancer.ROUND_ROBIN, panic_percent=0.0)
+PLACES = [Address("127.0.0.1", port) for port in (1, 2, 3)]
+
+
+def parts_of(port: int, name: str, places: list[Address] = PLACES, requests_max: int = 5) -> list[Part]:
+    limits = CircuitBreakingLimits(requests_max=requests_max)
+    made = http_parts(port, places, route={}, cluster={"load_balancing": ROUND_ROBIN, "circuit_breaking": limits})
+    cluster, endpoints, listener = made
+    assert isinstance(endpoints, ClusterEndpoints) and isinstance(listener, OutboundListener)
+    route = attrs.evolve(listener.routes[0], cluster=name)
+    return [
+        attrs.evolve(cluster, name=name),
+        attrs.evolve(endpoints, cluster=name),
+        attrs.evolve(listener, name=name, routes=(route,)),
+    ]
+
+
+def as_pushed(*parts: Part) -> Snapshot:
+    """Return the snapshot as it comes off the wire: equal parts are other objects."""
+    return Snapshot({part_key(part): decode_part(part_key(part), encode_part(part)) for part in parts})
+
+
+def run(tmp_path: Any, body: Any) -> None:
+    async def main() -> None:
+        other = free_port()
+        await with_sidecar(
+            tmp_path, lambda port: [*parts_of(port, "a"), *parts_of(other, "b")], lambda lab: body(lab, other)
+        )
+
+    trio.run(main)
+
+
+def picks(lab: Lab, cluster: str, count: int) -> list[str]:
+    balancer = lab.sidecar.clusters[cluster].balancer
+    assert balancer is not None
+    return [balancer.pick().name for _ in range(count)]
+
+
+def listener(lab: Lab, port: int) -> Any:
+    return lab.sidecar._listeners[Address("127.0.0.1", port)]
+
+
+def test_what_is_as_before_goes_on(tmp_path: Any) -> None:
+    async def body(lab: Lab, other: int) -> None:
+        untouched, touched = lab.sidecar.clusters["a"], lab.sidecar.clusters["b"]
+        turns = picks(lab, "a", 2)
+        assert untouched.breaker.admit_request()
+        plans = listener(lab, lab.port).plan, listener(lab, other).plan
+        balancers = untouched.balancer, touched.balancer
+        lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "b", PLACES[:2])))
+        assert untouched.balancer is balancers[0] and touched.balancer is not balancers[1]
+        assert sorted([*turns, *picks(lab, "a", 1)]) == ["c-0", "c-1", "c-2"]
+        assert untouched.breaker.requests == 1
+        assert (listener(lab, lab.port).plan, listener(lab, other).plan) == plans
+        assert sorted(touched.endpoints) == ["c-0", "c-1"]
+
+    run(tmp_path, body)
+
+
+def test_what_changed_is_changed_and_keeps_its_state(tmp_path: Any) -> None:
+    async def body(lab: Lab, other: int) -> None:
+        cluster = lab.sidecar.clusters["b"]
+        assert cluster.breaker.admit_request()
+        endpoint = cluster.endpoints["c-0"]
+        lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "b", requests_max=1)))
+        assert lab.sidecar.clusters["b"] is cluster and cluster.endpoints["c-0"] is endpoint
+        assert not cluster.breaker.admit_request()
+
+    run(tmp_path, body)
+
+
+def test_a_listener_takes_its_new_plan_and_a_cluster_that_came_back_is_a_new_one(tmp_path: Any) -> None:
+    async def body(lab: Lab, other: int) -> None:
+        cluster, plan = lab.sidecar.clusters["b"], listener(lab, other).plan
+        lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "c")))
+        assert listener(lab, other).plan is not plan
+        lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "b")))
+        assert lab.sidecar.clusters["b"] is not cluster
+        assert listener(lab, other).plan.handle.routes[0].cluster is lab.sidecar.clusters["b"]
+
+    run(tmp_path, body)
+
+
+def test_health_of_an_endpoint_reaches_the_balancer(tmp_path: Any) -> None:
+    async def body(lab: Lab, other: int) -> None:
+        parts = parts_of(other, "b")
+        sick = Endpoint(name="c-0", address=PLACES[0], healthy=False)
+        assert isinstance(parts[1], ClusterEndpoints)
+        parts[1] = attrs.evolve(parts[1], endpoints=(sick, *parts[1].endpoints[1:]))
+        lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts))
+        assert sorted(set(picks(lab, "b", 6))) == ["c-1", "c-2"]
+
+    run(tmp_path, body)
