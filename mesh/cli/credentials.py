@@ -32,8 +32,7 @@ def read_token(path: Path, *, now: float) -> tuple[str, DataplaneClaims]:
 
 def token_mismatches(path: Path, claims: DataplaneClaims, dataplane: Resource) -> Iterator[Violation]:
     """Compare what a token is bound to with the Dataplane that shows it; what it does not name binds nothing."""
-    if claims.type not in ("", "dataplane"):
-        yield _token_violation(path, f"the token is for a {claims.type!r}, not for a dataplane")
+    yield from _type_mismatches(path, claims)
     workload = dataplane.labels.get(WORKLOAD, "")
     for what, bound, actual in (
         ("mesh", claims.mesh, dataplane.mesh),
@@ -48,6 +47,19 @@ def token_mismatches(path: Path, claims: DataplaneClaims, dataplane: Resource) -
             continue  # The control plane gives it its own.
         if dataplane.labels.get(tag, "") not in values:
             yield _token_violation(path, f"the token is for the label {tag}: {' or '.join(values)}")
+
+
+def name_mismatches(path: Path, claims: DataplaneClaims, *, mesh: str, name: str) -> Iterator[Violation]:
+    """Compare what a token is bound to with the name of a Dataplane that only the control plane knows."""
+    yield from _type_mismatches(path, claims)
+    for what, bound, actual in (("mesh", claims.mesh, mesh), ("Dataplane", claims.name, name)):
+        if bound and bound != actual:
+            yield _token_violation(path, f"the token is for the {what} {bound!r}; the sidecar's is {actual!r}")
+
+
+def _type_mismatches(path: Path, claims: DataplaneClaims) -> Iterator[Violation]:
+    if claims.type not in ("", "dataplane"):
+        yield _token_violation(path, f"the token is for a {claims.type!r}, not for a dataplane")
 
 
 def read_ca_certificate(path: Path, *, now: float) -> str:

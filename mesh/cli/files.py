@@ -1,6 +1,8 @@
 """Reading what operators hand over as files and folders: each failure names the file and what to do."""
 
 import json
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ from mesh.resources.documents import parse_documents
 from mesh.resources.loading import load_resources
 from mesh.resources.resource import Resource
 
+STDIN = Path("-")
+STDIN_NAME = "<stdin>"
 RESOURCE_SUFFIXES = (".yaml", ".yml", ".json")
+
+_MAPPING = re.compile(r"^[^#\n]*[:{]", re.MULTILINE)
 
 
 def read_text(path: Path, *, what: str, hint: str = "") -> str:
@@ -45,21 +51,30 @@ def read_resources(paths: Sequence[Path]) -> list[Resource]:
     Nothing in a file or a folder is a violation: a file cut short by accident would switch off everybody's mutual TLS.
     """
     inputs = Inputs()
-    texts: dict[str, str] = {}
-    for path in paths:
-        files = inputs.read(_files_of, path)
-        if not files.is_right:
-            continue
-        read = {str(file): inputs.read(read_text, file, what="the resources") for file in files.value}
-        if all(text.is_right and _is_empty(text.value) for text in read.values()):
-            why = f"no {', '.join(RESOURCE_SUFFIXES)} file in it" if not read else ""
-            inputs.refuse([_holds_no_resource(str(path), why)])
-        texts |= {file: text.value for file, text in read.items() if text.is_right}
+    texts = gather_texts(inputs, paths)
     if not paths:
         inputs.refuse([_holds_no_resource("--resources")])
     resources = inputs.read(load_resources, texts)
     inputs.check()
     return resources.value
+
+
+def gather_texts(inputs: Inputs, paths: Sequence[Path]) -> dict[str, str]:
+    """Return `{file: text}` of files, of the YAML and JSON files of folders, and of standard input for `-`.
+
+    What cannot be read, or holds nothing, is noted in `inputs`.
+    """
+    texts: dict[str, str] = {}
+    for path in paths:
+        files = inputs.read(_files_of, path)
+        if not files.is_right:
+            continue
+        read = {_name_of(file): inputs.read(_read_resource_text, file) for file in files.value}
+        if all(text.is_right and _is_empty(text.value) for text in read.values()):
+            why = f"no {', '.join(RESOURCE_SUFFIXES)} file in it" if not read else ""
+            inputs.refuse([_holds_no_resource(_name_of(path), why)])
+        texts |= {file: text.value for file, text in read.items() if text.is_right}
+    return texts
 
 
 def read_dataplane(path: Path) -> tuple[Resource, dict[str, Any]]:
@@ -76,6 +91,9 @@ def read_dataplane(path: Path) -> tuple[Resource, dict[str, Any]]:
 
 def _files_of(path: Path) -> list[Path]:
     """Return the file itself, or the files of a folder that hold resources. Raises: ConfigError."""
+    if str(path).startswith(("http:/", "https:/")):
+        hint = "pipe it in: curl -sf URL | mesh apply -f -"
+        raise ConfigError([Violation(file=str(path), message="this is a URL, not a file", hint=hint)])
     if not path.is_dir():
         return [path]
     try:
@@ -86,9 +104,23 @@ def _files_of(path: Path) -> list[Path]:
         ) from error
 
 
+def _name_of(path: Path) -> str:
+    return STDIN_NAME if path == STDIN else str(path)
+
+
+def _read_resource_text(path: Path) -> str:
+    if path != STDIN:
+        return read_text(path, what="the resources")
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError([Violation(file=STDIN_NAME, message="cannot read the resources: not UTF-8 text")]) from error
+
+
 def _is_empty(text: str) -> bool:
     """Is there no document in it: comments and separators alone?"""
-    return parse_documents(text, file="") == ([], [])
+    # A line like that of a mapping is enough: large files are not to be parsed twice.
+    return not _MAPPING.search(text) and parse_documents(text, file="") == ([], [])
 
 
 def _holds_no_resource(file: str, why: str = "") -> Violation:

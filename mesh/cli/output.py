@@ -5,21 +5,27 @@ import sys
 
 import click
 
-from mesh.model.errors import ConfigError
-
 
 def say(text: str) -> None:
     """Tell the user something that is not the result."""
     click.echo(text, err=True)
 
 
+def warn(text: str) -> None:
+    """Tell the user something that may be a mistake."""
+    say(f"{click.style('warning', fg='yellow') if color() else 'warning'}: {text}")
+
+
 def fail(error: BaseException) -> int:
     """Print what is wrong, one line a violation; return the exit code for bad usage or files."""
+    from mesh.model.errors import ConfigError  # Not at the top: `mesh --help` has no errors to tell, and no time.
+
+    prefix = click.style("error", fg="red") if color() else "error"
     if isinstance(error, ConfigError):
         for violation in error.violations:
-            say(f"{click.style('error', fg='red')}: {violation}" if color() else f"error: {violation}")
+            say(f"{prefix}: {violation}")
     else:
-        say(f"error: {error}")
+        say(f"{prefix}: {error}")
     return 2
 
 

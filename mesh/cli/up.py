@@ -5,6 +5,7 @@ Owns the processes; does not restart them: what you kill stays dead, and the mes
 """
 
 import json
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -39,7 +40,7 @@ READY_TIMEOUT_S = 120.0
 DRAIN_S = 10.0
 KILL_S = 5.0
 LOG_LINES_SHOWN = 5
-CONTROL_PLANE_STARTED = '"event": "control_plane.started"'  # in its log
+API_STARTED = re.compile(r"^API on (https://\S+),", re.MULTILINE)  # the last that it says before it is ready
 # What the control plane logs and an operator wants to see here: {event: text}.
 NEWS = {
     "proxy.joined": "{proxy} joined",
@@ -104,6 +105,7 @@ class Up:
         self._processes = RealProcesses(str(folder))
         self._running: dict[str, Process] = {}  # by title, in the order of their start
         self._stopping = False
+        self._api_url = ""
         members: tuple[Instance | Edge, ...] = (*instances_of(scenario), *edges_of(scenario))
         self._places = [
             Place(what=what, address=f"127.10.{index // 250}.{index % 250 + 1}", folder=folder / what.name)
@@ -148,7 +150,7 @@ class Up:
     async def _start(self, nursery: trio.Nursery) -> None:
         await self._start_control_plane(nursery)
         nursery.start_soon(self._tell_news)
-        signing_key = read_signing_key(self._folder / "control-plane")
+        signing_key = read_signing_key(self._folder / "control-plane", mesh=self._scenario.mesh)
         for place in self._places:
             await self._start_place(place, signing_key, nursery)
         await self._wait_until_ready()
@@ -161,11 +163,14 @@ class Up:
         resources = self._folder / "resources.yaml"
         resources.write_text("\n---\n".join(json.dumps(document) for document in documents))
         command = ["control-plane", "--data", str(self._folder / "control-plane"), "--resources", str(resources)]
-        await self._spawn("control-plane", [*command, "--address", self._control_plane], nursery)
+        command += ["--address", self._control_plane, "--api", "off", "--api-tls", "127.0.0.1:0"]
+        await self._spawn("control-plane", command, nursery)
         log = self._log_of("control-plane")
         with trio.move_on_after(READY_TIMEOUT_S):
             while not self._has_ended("control-plane"):
-                if CONTROL_PLANE_STARTED in log.read_text():
+                found = API_STARTED.search(log.read_text())
+                if found is not None:
+                    self._api_url = found[1]
                     return
                 await trio.sleep(0.05)
         raise ConfigError([self._explain_control_plane(log)])
@@ -265,6 +270,10 @@ class Up:
             click.echo(f"  curl {url:42}  # {way}")
         if len(requests) > REQUESTS_MAX:
             click.echo(f"  and {len(requests) - REQUESTS_MAX} more ways; outbounds are in NAME/dataplane.yaml below")
+        data = self._folder / "control-plane"
+        click.echo("look at it and change it from another terminal, after:")
+        click.echo(f"  mesh config control-planes add --name up --overwrite --address {self._api_url} \\")
+        click.echo(f"    --ca-cert-file {data / 'ca.pem'} --token-file {data / 'admin.token'}")
         click.echo(f"what a sidecar knows: curl http://{self._places[0].admin}/clusters")
         click.echo(f"logs and access logs: {self._folder}; Ctrl-C ends it")
         sys.stdout.flush()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import Mesh
 
-from mesh.control.bootstrap import FOLDER
+from mesh.control.first_start import OLD_AUTHORITY, OLD_FOLDER
 
 MESH = "{type: Mesh, name: default}\n"
 
@@ -41,19 +41,19 @@ def test_everything_wrong_is_said_at_once(mesh: Mesh, tmp_path: Path) -> None:
     ]
 
 
-def test_damaged_or_unusable_keys_are_named(mesh: Mesh, tmp_path: Path, resources: Path) -> None:
-    options = ("--data", tmp_path / "cp", "--resources", resources, "--address", "127.0.0.1:0")
-    key = tmp_path / "cp" / FOLDER / "authority.pem"
-    key.parent.mkdir(parents=True)
-    key.write_text("junk")
-    ended = mesh("control-plane", *options)
-    assert ended.code == 2
-    assert ended.errors[0].startswith(f"{tmp_path / 'cp' / FOLDER}: a key is damaged: ")
-    key.unlink()
-    key.mkdir()
-    ended = mesh("control-plane", *options)
-    assert ended.code == 2
-    assert ended.errors[0].startswith(f"{tmp_path / 'cp'}: cannot keep the control plane's keys: Is a directory")
+def test_damaged_or_unusable_old_keys_are_named(mesh: Mesh, tmp_path: Path, resources: Path) -> None:
+    damaged, unusable = tmp_path / "damaged", tmp_path / "unusable"
+    for folder in (damaged, unusable):
+        (folder / OLD_FOLDER).mkdir(parents=True)
+    (damaged / OLD_AUTHORITY).write_text("junk")
+    (unusable / OLD_AUTHORITY).mkdir()
+    for folder, message in (
+        (damaged, "a key is damaged: "),
+        (unusable, "cannot keep the control plane's keys: Is a directory"),
+    ):
+        ended = mesh("control-plane", "--data", folder, "--resources", resources, "--address", "127.0.0.1:0")
+        assert ended.code == 2
+        assert ended.errors[0].startswith(f"{folder}: {message}")
 
 
 class Running:
@@ -61,7 +61,8 @@ class Running:
 
     def __init__(self, folder: Path, resources: Path) -> None:
         command = [sys.executable, "-m", "mesh", "control-plane", "--data", str(folder), "--resources", str(resources)]
-        self.process = subprocess.Popen([*command, "--address", "127.0.0.1:0"], stderr=subprocess.PIPE)
+        listening = ("--address", "127.0.0.1:0", "--api", "off", "--api-tls", "off")
+        self.process = subprocess.Popen([*command, *listening], stderr=subprocess.PIPE)
         self.text = ""
 
     def wait_for(self, pattern: str) -> re.Match[str]:
