@@ -1,11 +1,12 @@
-"""`python -m tests.benchmarks [proxies] [hops] [echo]`: prints medians and ratios against Envoy and SimPy of the same run."""
+"""`python -m tests.benchmarks [proxies] [hops] [echo] [control-plane]`: prints medians, ratios against Envoy and SimPy of the
+same run, and how the control plane's work grows with the mesh."""
 
 import argparse
 import sys
 
 from tests.benchmarks.lab import Missing
 
-PARTS = ("proxies", "hops", "echo")
+PARTS = ("proxies", "hops", "echo", "control-plane")
 
 
 def main() -> int:
@@ -14,6 +15,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="of load per measurement of a proxy")
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 16, 64])
+    parser.add_argument("--services", type=int, nargs="*", default=[20, 100], help="sizes of the control plane's mesh")
+    parser.add_argument("--instances", type=int, default=2, help="of each service")
     arguments = parser.parse_args()
     parts = arguments.parts or PARTS
     try:
@@ -29,6 +32,10 @@ def main() -> int:
             from tests.benchmarks import echo
 
             echo.run(rounds=arguments.rounds)
+        if "control-plane" in parts:
+            from tests.benchmarks import control_plane
+
+            control_plane.run(sizes=arguments.services, instances=arguments.instances, rounds=arguments.rounds)
     except Missing as missing:
         print(f"benchmarks: {missing}", file=sys.stderr)
         return 2
