@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,6 +67,13 @@ def get(url: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> float:
     """Wait; return the seconds it took."""
     began = time.monotonic()
@@ -88,13 +96,18 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         "--data",
         str(folder / "data"),
         "--address",
-        "127.0.0.1:15678",
+        f"127.0.0.1:{free_port()}",
     ]
     with output.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     running = Up(process, folder / "data", output)
     try:
-        wait_until(lambda: "Ctrl-C ends it" in running.text(), timeout_s=90, what="the mesh is up")
+        wait_until(
+            lambda: "Ctrl-C ends it" in running.text() or process.poll() is not None,
+            timeout_s=90,
+            what="the mesh is up",
+        )
+        assert process.poll() is None, running.text()
         yield running
     finally:
         process.kill()

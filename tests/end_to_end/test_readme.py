@@ -1,11 +1,13 @@
 """The README's own commands, run as they stand: what it says must be true."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,32 +41,39 @@ def test_scenario_commands_run(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_deployment_by_hand_reaches_nginx(tmp_path: Path) -> None:
+def test_deployment_by_hand_reaches_nginx_and_is_operated(tmp_path: Path) -> None:
     if shutil.which("nginx", path=environment()["PATH"]) is None or shutil.which("curl") is None:
         pytest.skip("needs nginx and curl")
-    files, start = shell_blocks("### By hand, beside your own services")
-    script = f"set -e\n{files}\n{start}\n"
+    blocks = shell_blocks("### By hand, beside your own services")
+    script = "\n".join(["set -e", *blocks, "echo operated\n"])
     shell = subprocess.Popen(
         ["bash", "-c", script],
         cwd=tmp_path,
-        env=environment(),
+        env=environment() | {"XDG_CONFIG_HOME": str(tmp_path / "config")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    # What waits for ever in there must fail here.
+    watchdog = threading.Timer(120, os.killpg, (shell.pid, signal.SIGKILL))
+    watchdog.start()
     try:
         assert shell.stdout is not None
         output = ""
         for line in shell.stdout:
             output += line
-            if '"healthy": true' in line:
+            if line == "operated\n":
                 break
         assert "HTTP/1.1 200 OK" in output, output
         assert "hello from nginx" in output
-        assert "backend-1" in output
+        assert '"healthy": true' in output
+        assert "live on 2 of 2 proxies" in output
+        assert "requestTimeout: 2s" in (tmp_path / "backup.yaml").read_text()
     finally:
-        os.killpg(shell.pid, signal.SIGKILL)
+        watchdog.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
         shell.wait()
         if shell.stdout is not None:
             shell.stdout.close()
