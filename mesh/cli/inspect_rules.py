@@ -70,6 +70,6 @@ def _read(paths: Sequence[Path]) -> list[Resource]:
     """Read resources that need not fit together yet: policies may share a name. Raises: ConfigError."""
     inputs = Inputs()
     texts = gather_texts(inputs, paths)
-    resources = inputs.read(load_resources, texts, repeatable=True)
+    resources = inputs.read(load_resources, texts, lenient=True)
     inputs.check()
     return resources.value

@@ -22,10 +22,11 @@ from mesh.resources.times import parse_time
 Found = tuple[list[Resource], list[Violation]]
 
 
-def load_resources(text_by_file: Mapping[str, str], *, repeatable: bool = False) -> list[Resource]:
+def load_resources(text_by_file: Mapping[str, str], *, lenient: bool = False) -> list[Resource]:
     """Read all resources of `{file name: its text}`, in order. Raises: ConfigError with all violations of all files.
 
-    `repeatable`: policies may share a name, with a warning, to look at what they come to; no control plane takes both.
+    `lenient`: to look at what resources come to, without applying them. What Kuma's rules can be worked out of, although
+    no control plane takes it, is only warned of: policies that share a name, `to` beside `rules`.
     """
     documents: dict[str, list[Document]] = {}
     unreadable: dict[str, list[Violation]] = {}
@@ -35,13 +36,13 @@ def load_resources(text_by_file: Mapping[str, str], *, repeatable: bool = False)
     resources: list[Resource] = []
     violations: list[Violation] = []
     for file in text_by_file:
-        found = _read_all(documents[file], mtls_meshes)
+        found = _read_all(documents[file], _Reading(mtls_meshes, lenient=lenient))
         resources += found[0]
         violations += _merge(_without_secrets(unreadable[file], documents[file]), found[1])
-    violations += duplicates(r for r in resources if not (repeatable and KIND_BY_NAME[r.kind].policy))
+    violations += duplicates(r for r in resources if not (lenient and KIND_BY_NAME[r.kind].policy))
     if violations:
         raise ConfigError(violations)
-    return _with_repeated(resources) if repeatable else resources
+    return _with_repeated(resources) if lenient else resources
 
 
 def load_resource(written: Any, *, file: str) -> Resource:
@@ -76,14 +77,22 @@ def load_values(values: Iterable[Any], *, file: str) -> list[Resource]:
 def read_resources(documents: Iterable[Document]) -> Found:
     """Read each document as resources; hand back those that are right, and what is wrong with the others."""
     documents = tuple(documents)
-    return _read_all(documents, _mtls_meshes(documents))
+    return _read_all(documents, _Reading(_mtls_meshes(documents)))
 
 
-def _read_all(documents: Iterable[Document], mtls_meshes: frozenset[str]) -> Found:
+@attrs.frozen
+class _Reading:
+    """How documents are read together; see `Rewriting` and `load_resources`."""
+
+    mtls_meshes: frozenset[str]
+    lenient: bool = attrs.field(default=False, kw_only=True)
+
+
+def _read_all(documents: Iterable[Document], reading: _Reading) -> Found:
     resources: list[Resource] = []
     violations: list[Violation] = []
     for document in documents:
-        found = _read(document, mtls_meshes)
+        found = _read(document, reading)
         resources += found[0]
         violations += found[1]
     return resources, violations
@@ -95,7 +104,7 @@ def _mtls_meshes(documents: Iterable[Document]) -> frozenset[str]:
     return frozenset(str(mesh.get("name")) for mesh in data if isinstance(mesh, dict))
 
 
-def _read(document: Document, mtls_meshes: frozenset[str]) -> Found:
+def _read(document: Document, reading: _Reading) -> Found:
     """Read one document, or say everything that is wrong with it."""
     written = document.data
     if not isinstance(written, dict):
@@ -111,16 +120,16 @@ def _read(document: Document, mtls_meshes: frozenset[str]) -> Found:
     kind = KIND_BY_NAME.get(name)
     if kind is None:
         return [], [*unfit, document.violation(("type",), *explain_unknown(name))]
-    resource, violations = _check(document, kind)
+    resource, violations = _check(document, kind, reading)
     if violations:
-        return _rewritten(document, kind, mtls_meshes, [*unfit, *violations])
+        return _rewritten(document, kind, reading, [*unfit, *violations])
     return ([resource], []) if resource is not None and not unfit else ([], unfit)
 
 
-def _rewritten(document: Document, kind: Kind, mtls_meshes: frozenset[str], found: list[Violation]) -> Found:
+def _rewritten(document: Document, kind: Kind, reading: _Reading, found: list[Violation]) -> Found:
     """Read a document again with 2.14's spellings rewritten; `found` is what is wrong with it as it stands."""
     # Kuma 3.0 only took things away: a document that is right needs no rewriting, and most are.
-    rewritten = rewrite(document, kind, mtls_meshes=mtls_meshes)
+    rewritten = rewrite(document, kind, mtls_meshes=reading.mtls_meshes, lenient=reading.lenient)
     if rewritten is None:
         return [], found
     resources: list[Resource] = []
@@ -128,7 +137,7 @@ def _rewritten(document: Document, kind: Kind, mtls_meshes: frozenset[str], foun
     places = {(violation.line, violation.column, violation.path) for violation in violations}
     for part in rewritten.documents:
         assert isinstance(part.data, dict)
-        resource, wrong = _check(part, KIND_BY_NAME[str(part.data["type"])])
+        resource, wrong = _check(part, KIND_BY_NAME[str(part.data["type"])], reading)
         violations += (one for one in wrong if (one.line, one.column, one.path) not in places)
         if resource is not None:
             resources.append(resource)
@@ -138,9 +147,9 @@ def _rewritten(document: Document, kind: Kind, mtls_meshes: frozenset[str], foun
     return [first, *resources[1:]], []
 
 
-def _check(document: Document, kind: Kind) -> tuple[Resource | None, list[Violation]]:
+def _check(document: Document, kind: Kind, reading: _Reading) -> tuple[Resource | None, list[Violation]]:
     """Check a document in the universal form of 3.0."""
-    fields, checking = read(document, (), kind.envelope)
+    fields, checking = read(document, (), kind.envelope, lenient=reading.lenient)
     if checking.violations:
         return None, checking.violations
     if kind.dormant:

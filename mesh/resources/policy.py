@@ -101,9 +101,8 @@ def policy_kind(
         if parts and not policy.to and not policy.rules:
             yield Problem((), f"a {name} needs at least one item in {' or '.join(parts)}")
         if exclusive and policy.to and policy.rules:
-            # Kuma's command line refuses it, its store and its own examples do not; here each part counts by itself.
-            message = "'to' and 'rules' in one policy: Kuma refuses that for this kind"
-            yield Problem(("rules",), message, "write two policies", warning=True)
+            # As Kuma; some of its own examples of merging have both, and then each part counts by itself.
+            yield Problem(("rules",), "'to' and 'rules' exclude each other", "write two policies", tolerable=True)
         if policy.to and policy.target.section:
             yield Problem(("targetRef", "sectionName"), "'sectionName' selects inbounds: it cannot stand with 'to'")
         yield from check(policy) if check else ()

@@ -20,9 +20,10 @@ JsonSchema = dict[str, Any]
 
 @attrs.define(eq=False)
 class Checking:
-    """One check of one document: where it is and what was found so far."""
+    """One check of one document: where it is and what was found so far. `lenient`: see `Problem.tolerable`."""
 
     document: Document
+    lenient: bool = attrs.field(default=False, kw_only=True)
     violations: list[Violation] = attrs.Factory(list)
     warnings: list[Violation] = attrs.Factory(list)
 
@@ -58,12 +59,16 @@ class Schema(Protocol):
 
 @attrs.frozen
 class Problem:
-    """What a check function finds: `path` is relative to the value it was given; `warning`: it may stay so."""
+    """What a check function finds: `path` is relative to the value it was given.
+
+    `warning`: it may stay so. `tolerable`: it may be looked at so, but not applied.
+    """
 
     path: Path
     message: str
     hint: str = ""
     warning: bool = attrs.field(default=False, kw_only=True)
+    tolerable: bool = attrs.field(default=False, kw_only=True)
 
 
 Check = Callable[[Any], Iterable[Problem]]
@@ -75,9 +80,9 @@ def check(document: Document, path: Path, schema: Schema) -> tuple[Any, list[Vio
     return value, checking.violations
 
 
-def read(document: Document, path: Path, schema: Schema) -> tuple[Any, Checking]:
+def read(document: Document, path: Path, schema: Schema, *, lenient: bool = False) -> tuple[Any, Checking]:
     """Like `check`, with the warnings too."""
-    checking = Checking(document)
+    checking = Checking(document, lenient=lenient)
     return schema.read(document.at(path), path, checking), checking
 
 
@@ -172,7 +177,8 @@ class Record:
         if len(checking.violations) > found_before:
             return result
         for problem in self.check(result) if self.check else ():
-            note = checking.warn if problem.warning else checking.refuse
+            stays = problem.warning or (problem.tolerable and checking.lenient)
+            note = checking.warn if stays else checking.refuse
             note((*path, *problem.path), problem.message, problem.hint)
         if len(checking.violations) > found_before or self.build is None:
             return result

@@ -51,10 +51,10 @@ def _tags(rewriting: Rewriting, path: Path, ambiguous: frozenset[str] = frozense
             # On an inbound it named the service. As a label it is the proxy's own name, by which policies select it.
             rewriting.warn((*path, tag), f"'{tag}' of an inbound is not the proxy's", "rewritten: left out")
         elif tag in ambiguous:
-            replacement = "rewritten: left out; a policy that selected the inbound by it can name it by sectionName"
-            rewriting.warn(
-                (*path, tag), f"'{tag}' differs between inbounds, and labels are the whole proxy's", replacement
-            )
+            message = f"'{tag}' differs between inbounds, and labels are the whole proxy's"
+            hint = "leave it out; policies that selected the inbound by it can name it by sectionName"
+            decided = tag in rewriting.mapping(("labels",))
+            (rewriting.warn if decided or rewriting.lenient else rewriting.refuse)((*path, tag), message, hint)
         else:
             moved[WORKLOAD if tag == SERVICE else tag] = value
     if moved and not isinstance(rewriting.data.get("labels"), dict):

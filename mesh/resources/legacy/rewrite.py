@@ -26,11 +26,11 @@ _BY_KIND: Mapping[str, Callable[[Rewriting], None]] = {
 }
 
 
-def rewrite(document: Document, kind: Kind, *, mtls_meshes: frozenset[str]) -> Rewritten | None:
-    """Rewrite 2.14's spellings in a document; None when there are none. `mtls_meshes`: see `Rewriting`."""
+def rewrite(document: Document, kind: Kind, *, mtls_meshes: frozenset[str], lenient: bool = False) -> Rewritten | None:
+    """Rewrite 2.14's spellings in a document; None when there are none. For the options see `Rewriting`."""
     family = _BY_KIND.get(kind.name, rewrite_policy if kind.policy else None)
     if family is None:
         return None
-    rewriting = Rewriting(document, mtls_meshes=mtls_meshes)
+    rewriting = Rewriting(document, mtls_meshes=mtls_meshes, lenient=lenient)
     family(rewriting)
     return rewriting.result()

@@ -23,11 +23,15 @@ class Rewritten:
 
 
 class Rewriting:
-    """One document being rewritten. `mtls_meshes`: meshes whose `mtls` is rewritten beside it, with 2.14's SPIFFE IDs."""
+    """One document being rewritten. `mtls_meshes`: meshes whose `mtls` is rewritten beside it, with 2.14's SPIFFE IDs.
 
-    def __init__(self, document: Document, *, mtls_meshes: frozenset[str] = frozenset()) -> None:
+    `lenient`: it is only looked at, so that what cannot be kept may be left out.
+    """
+
+    def __init__(self, document: Document, *, mtls_meshes: frozenset[str] = frozenset(), lenient: bool = False) -> None:
         self.data: dict[str, Any] = copy.deepcopy(document.data) if isinstance(document.data, dict) else {}
         self.mtls_meshes = mtls_meshes
+        self.lenient = lenient
         self._source = document
         self._origins: dict[Path, Path] = dict(document.origins)
         self._document = attrs.evolve(document, data=self.data, origins=self._origins)

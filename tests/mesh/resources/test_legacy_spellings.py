@@ -297,11 +297,16 @@ def test_tags_that_are_not_the_whole_proxys_make_no_label() -> None:
         {"port": 80, "servicePort": 81, "tags": {"kuma.io/service": "web", "tier": "gold", "team": "a"}},
         {"port": 82, "servicePort": 83, "tags": {"kuma.io/display-name": "api", "tier": "tin"}},
     ]
-    (resource,) = read({"type": "Dataplane", "name": "d", "networking": {"address": "10.0.0.1", "inbound": inbounds}})
+    written = {"type": "Dataplane", "name": "d", "networking": {"address": "10.0.0.1", "inbound": inbounds}}
+    message = "'tier' differs between inbounds, and labels are the whole proxy's (leave it out"
+    with pytest.raises(ConfigError) as caught:
+        read(written)
+    assert str(caught.value).count(message) == 2
+    (resource,) = load_resources({"f": json.dumps(written)}, lenient=True)
     assert resource.labels == {"kuma.io/workload": "web", "team": "a"}
     assert resource.display_name == "d"
     told = " ".join(warnings(resource))
-    assert told.count("'tier' differs between inbounds, and labels are the whole proxy's (rewritten: left out") == 2
+    assert told.count(message) == 2
     assert "'kuma.io/display-name' of an inbound is not the proxy's (rewritten: left out)" in told
 
 

@@ -68,19 +68,23 @@ def policy(kind: str, spec: Mapping[str, Any]) -> str:
     return json.dumps({"type": kind, "name": "p", "spec": spec})
 
 
-def test_to_and_rules_in_one_policy_both_count_with_a_warning() -> None:
+def test_to_and_rules_in_one_policy_are_refused_but_can_be_looked_at() -> None:
     both = {"to": [{"targetRef": {"kind": "Mesh"}, "default": {}}], "rules": [{"default": {}}]}
-    resource = one(policy("MeshTimeout", both))
+    assert (
+        "spec.rules: 'to' and 'rules' exclude each other (write two policies)"
+        in refused(policy("MeshTimeout", both))[0]
+    )
+    (resource,) = load_resources({"f.yaml": policy("MeshTimeout", both)}, lenient=True)
     assert [len(resource.spec_as(Policy).to), len(resource.spec_as(Policy).rules)] == [1, 1]
     (warning,) = map(str, resource.warnings)
-    assert "spec.rules: 'to' and 'rules' in one policy: Kuma refuses that for this kind (write two policies)" in warning
+    assert "spec.rules: 'to' and 'rules' exclude each other (write two policies)" in warning
     assert one(policy("MeshCircuitBreaker", both)).warnings == ()
 
 
 def test_policies_may_share_a_name_where_they_are_only_looked_at() -> None:
     twice = f"{policy('MeshRetry', TRIED)}\n---\n{policy('MeshRetry', TRIED)}"
     assert len(refused(twice)) == 1
-    first, second = load_resources({"f.yaml": twice}, repeatable=True)
+    first, second = load_resources({"f.yaml": twice}, lenient=True)
     assert first.warnings == ()
     assert [str(warning) for warning in second.warnings] == [
         "f.yaml:3:1: name: MeshRetry 'p' is there twice: both count here, but a control plane refuses the second"
@@ -88,7 +92,7 @@ def test_policies_may_share_a_name_where_they_are_only_looked_at() -> None:
     ]
     service = json.dumps({"type": "MeshService", "name": "s", "spec": {"ports": [{"port": 80}]}})
     with pytest.raises(ConfigError, match="MeshService 's' is there twice"):
-        load_resources({"f.yaml": f"{service}\n---\n{service}"}, repeatable=True)
+        load_resources({"f.yaml": f"{service}\n---\n{service}"}, lenient=True)
 
 
 def test_the_retailers_resources_load_untouched() -> None:
