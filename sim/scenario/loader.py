@@ -23,6 +23,7 @@ from sim.scenario.schema import (
     required_keys,
 )
 from sim.scenario.security import default_security
+from sim.scenario.timeline import Apply
 from sim.scenario.timeline_reader import TimelineReader
 from sim.scenario.topology import ControlPlaneModel, NetworkModel
 from sim.scenario.topology_reader import TopologyReader
@@ -114,7 +115,7 @@ class _Reader:
             output=self._output(entries["output"]) if "output" in entries else Output(),
         )
         fuzz = self._fuzz(entries["fuzz"]) if "fuzz" in entries else {}
-        return attrs.evolve(scenario, fuzz=fuzz, notes=tuple(self.notes))
+        return attrs.evolve(scenario, fuzz=fuzz, notes=(*self.notes, *_warnings(scenario)))
 
     def _warmup(self, entries: dict[str, Cursor], duration_s: float) -> float:
         warmup_s = entries["warmup"].span() if "warmup" in entries else 0.0
@@ -163,3 +164,11 @@ class _Reader:
             else:
                 saved.append(name)
         return Output(folder=entries["dir"].text() if "dir" in entries else "", save=tuple(saved))
+
+
+def _warnings(scenario: Scenario) -> tuple[str, ...]:
+    """Return what the scenario's resources, and those that it applies later, are warned of."""
+    applied = [
+        resource for entry in scenario.timeline if isinstance(entry.verb, Apply) for resource in entry.verb.resources
+    ]
+    return tuple(str(warning) for resource in (*scenario.resources, *applied) for warning in resource.warnings)

@@ -193,3 +193,11 @@ def test_all_errors_of_a_file_come_at_once(loader):
 def test_file_that_is_not_there_is_named():
     with pytest.raises(Exception, match=r"nowhere.yaml: cannot read the scenario: No such file"):
         load_scenario("nowhere.yaml")
+
+
+def test_what_sidecars_do_not_act_on_is_noted(loader):
+    limit = "default: {local: {http: {requestRate: {num: 1, interval: 1s}}}}"
+    scenario = loader.read(f"""---
+{{type: MeshRateLimit, name: r, spec: {{targetRef: {{kind: Dataplane}}, rules: [{{{limit}}}]}}}}
+""")
+    assert any("MeshRateLimit is kept, but" in note for note in scenario.notes)
