@@ -1,4 +1,4 @@
-"""The status of a service as Kuma shows it: its names, its VIP, and how many proxies stand behind it. Pure.
+"""The status of a service as Kuma shows it: its names, its VIP, and which proxies stand behind it. Pure.
 
 Source: Kuma MeshService, MeshExternalService and MeshMultiZoneService `status`.
 """
@@ -8,14 +8,12 @@ from typing import Any
 from mesh.config.hostnames import Conflict
 from mesh.config.index import MeshIndex
 from mesh.config.services import EXTERNAL, MESH_SERVICE, MULTI_ZONE, Service
-from mesh.config.view import DataplaneState
-from mesh.resources.dataplane import InboundState
 from mesh.resources.mesh_service import MeshService
 from mesh.resources.resource import WORKLOAD, Resource
 
 
 def service_status(index: MeshIndex, service: Service) -> dict[str, Any]:
-    """Return the `status` of a service of any kind, as JSON."""
+    """Return the `status` of a service of any kind, as JSON, without how its proxies are: see `dataplanes_behind`."""
     status: dict[str, Any] = {
         "addresses": [
             {
@@ -33,16 +31,14 @@ def service_status(index: MeshIndex, service: Service) -> dict[str, Any]:
     if service.kind == MULTI_ZONE:
         joined = index.services.joined(service)
         return {**status, "meshServices": [{"name": one.name, "mesh": index.view.mesh} for one in joined]}
-    members = index.services.members(service)
-    return {
-        **status,
-        "tls": {"status": "Ready" if service.secured else "NotReady"},
-        "dataplaneProxies": {
-            "connected": len(members),
-            "healthy": sum(map(_is_healthy, members.values())),
-            "total": len({*members, *_written_members(index, service)}),
-        },
-    }
+    return {**status, "tls": {"status": "Ready" if service.secured else "NotReady"}}
+
+
+def dataplanes_behind(index: MeshIndex, service: Service) -> tuple[Resource, ...]:
+    """Return the Dataplanes of a MeshService, live or only written, sorted by name."""
+    written = {dataplane.name: dataplane for dataplane in _written_members(index, service)}
+    live = {name: state.resource for name, state in index.services.members(service).items()}
+    return tuple(resource for _, resource in sorted((written | live).items()))
 
 
 def _generators(index: MeshIndex, service: Service) -> list[dict[str, Any]]:
@@ -66,19 +62,13 @@ def _generated(generator: str, conflict: Conflict | None = None) -> dict[str, An
     return {"hostnameGeneratorRef": {"coreName": generator}, "conditions": [condition]}
 
 
-def _is_healthy(state: DataplaneState) -> bool:
-    """Can it be called on all of its inbounds that take part?"""
-    inbounds = [inbound for inbound in state.dataplane.inbounds if inbound.state is not InboundState.IGNORED]
-    return all(map(state.is_ready, inbounds))
-
-
-def _written_members(index: MeshIndex, service: Service) -> list[str]:
+def _written_members(index: MeshIndex, service: Service) -> list[Resource]:
     """Return the Dataplanes that were written, live or not, and that the service selects."""
-    written = index.groups.of_kind("Dataplane")
+    written = index.groups.of_kind("Dataplane").values()
     resource = index.groups.of_kind(MESH_SERVICE).get(service.name)
     if resource is None:
-        return [name for name, dataplane in written.items() if dataplane.labels.get(WORKLOAD) == service.name]
-    return [name for name, dataplane in written.items() if _selects(resource.spec_as(MeshService), dataplane)]
+        return [dataplane for dataplane in written if dataplane.labels.get(WORKLOAD) == service.name]
+    return [dataplane for dataplane in written if _selects(resource.spec_as(MeshService), dataplane)]
 
 
 def _selects(spec: MeshService, dataplane: Resource) -> bool:

@@ -1,11 +1,12 @@
 """Documents: resources as the API shows them: in Kuma's universal form, with times, KRI and status, secrets left out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from mesh.config.index import MeshIndex
-from mesh.config.services import MESH_SERVICE, SERVICE_KINDS, Service
+from mesh.config.service_status import dataplanes_behind, service_status
+from mesh.config.services import MESH_SERVICE, SERVICE_KINDS
 from mesh.control.access import Caller, Role
 from mesh.control.api.endpoint import Call
 from mesh.control.api.known import workloads
@@ -87,27 +88,14 @@ class Documents:
             return None
         index = self.call.plane.index_of(resource.mesh)
         service = index.services.by_key.get((resource.kind, resource.name)) if index is not None else None
-        return None if index is None or service is None else self._service(index, service)
-
-    def _service(self, index: MeshIndex, service: Service) -> dict[str, Any]:
-        status: dict[str, Any] = {
-            "addresses": [
-                {
-                    "hostname": hostname.name,
-                    "origin": "HostnameGenerator",
-                    "hostnameGeneratorRef": {"coreName": hostname.generator},
-                }
-                for hostname in service.hostnames
-            ],
-            "vips": [{"ip": service.vip}] if service.vip else [],
-        }
+        if index is None or service is None:
+            return None
+        status = service_status(index, service)
         if service.kind == MESH_SERVICE:
-            members = [state.resource for state in index.services.members(service).values()]
-            status["tls"] = {"status": "Ready" if service.secured else "NotReady"}
-            status["dataplaneProxies"] = self._proxies(members)
+            status["dataplaneProxies"] = self._proxies(dataplanes_behind(index, service))
         return status
 
-    def _proxies(self, members: list[Resource]) -> dict[str, int]:
+    def _proxies(self, members: Sequence[Resource]) -> dict[str, int]:
         health = [self.health_of(member) for member in members]
         connected = len(health) - health.count(OFFLINE)
         return {"connected": connected, "healthy": health.count(ONLINE), "total": len(health)}

@@ -37,7 +37,7 @@ _INBOX_MESSAGES_MAX = 8
 class HttpLimits:
     """What a client may take. Spans in seconds; the application bounds a body's size and time."""
 
-    connections_max: int = 512  # of all listeners; more wait to be accepted
+    connections_max: int = 512  # of all listeners; one more ends an idle one, or waits where none is
     handshake_s: float = 10.0
     headers_s: float = 10.0  # from the connection, or the answer before, to the end of the next request's headers
     headers_bytes_max: int = 16 * 1024
@@ -141,19 +141,28 @@ class _Server:
         self, listener: trio.SocketListener, context: ssl.SSLContext | None, nursery: trio.Nursery
     ) -> None:
         while True:
-            borrower = object()
-            await self._room.acquire_on_behalf_of(borrower)
             try:
                 stream = await listener.accept()
             except OSError as error:
-                self._room.release_on_behalf_of(borrower)
                 self.log.warning("http_server.not_accepting", reason=str(error))
                 await trio.sleep(_ACCEPT_RETRY_S)
+                continue
+            borrower = object()
+            try:
+                self._make_room()
+                await self._room.acquire_on_behalf_of(borrower)
             except BaseException:
-                self._room.release_on_behalf_of(borrower)
+                stream.socket.close()
                 raise
-            else:
-                nursery.start_soon(self._serve, stream, context, borrower)
+            nursery.start_soon(self._serve, stream, context, borrower)
+
+    def _make_room(self) -> None:
+        """Where there is no room for another, end whoever has been here for longest and asks nothing.
+
+        Who only holds connections must not keep those out who have something to ask.
+        """
+        if not self._room.available_tokens:
+            any(connection.stop() for connection in self.connections)
 
     async def _serve(self, stream: trio.SocketStream, context: ssl.SSLContext | None, borrower: object) -> None:
         try:
@@ -186,19 +195,21 @@ class _Connection:
         self._idle = True
         self._ended = False  # nothing more is said to the client
         self._answered = trio.Event()  # set once it has ended
+        self._handshake = trio.CancelScope()
         self._reading = trio.CancelScope()  # its deadline is the client's
         self._send_lock = trio.Lock()
         self._protocol: _Http11
 
     async def run(self) -> None:
         limits = self._server.limits
-        with trio.move_on_after(limits.handshake_s) as handshake:
-            if isinstance(self._stream, trio.SSLStream):
-                await self._stream.do_handshake()
-        if handshake.cancelled_caught:
-            return
         self._server.connections[self] = None
         try:
+            with self._handshake:
+                self._handshake.deadline = trio.current_time() + limits.handshake_s
+                if isinstance(self._stream, trio.SSLStream):
+                    await self._stream.do_handshake()
+            if self._handshake.cancelled_caught:
+                return
             async with trio.open_nursery() as nursery:
                 self._protocol = self._make_protocol(nursery)
                 await self._read()
@@ -208,10 +219,13 @@ class _Connection:
         finally:
             del self._server.connections[self]
 
-    def stop(self) -> None:
-        """End now if no request is under way."""
-        if self._idle:
-            self._reading.cancel()
+    def stop(self) -> bool:
+        """End now if no request is under way; tell whether this did it."""
+        if not self._idle or self._reading.cancel_called:
+            return False
+        self._handshake.cancel()
+        self._reading.cancel()
+        return True
 
     def _make_protocol(self, nursery: trio.Nursery) -> "_Http11":
         server, ours = self._server, local_address(self._socket)  # type: ignore[arg-type]  # Only its name is asked.

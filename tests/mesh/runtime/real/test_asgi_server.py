@@ -325,3 +325,20 @@ def test_request_that_others_may_read_otherwise_is_refused_and_ends_the_connecti
         assert b"connection: close" in answer.lower()
 
     assert run(body) == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_idle_connections_make_room_for_who_has_something_to_ask(scheme: str, certificate: tuple[str, str]) -> None:
+    async def body(served: Served) -> None:
+        address = served.bound.tls if scheme == "https" else served.bound.plain
+        assert address
+        idle = [await trio.open_tcp_stream(address.host, address.port) for _ in range(5)]
+        with trio.fail_after(5):
+            answer = await curl("-k", f"{scheme}://{address}/slow")
+            assert answer.returncode == 0, answer.stderr
+            assert await idle[0].receive_some() == b""
+        for stream in idle:
+            await stream.aclose()
+
+    patient = HttpLimits(connections_max=3)
+    assert run(body, limits=patient, tls=(ANY_PORT, server_context(*certificate))) == []
