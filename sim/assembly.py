@@ -29,7 +29,7 @@ from sim.checks.record_tally import RecordTally
 from sim.host import Host
 from sim.scenario.distributions import Constant
 from sim.scenario.scenario import Scenario
-from sim.signing_key import simulated_signing_key
+from sim.signing_key import make_simulated_signing_key, simulated_signing_key
 from sim.workload.deployment import (
     Edge,
     Instance,
@@ -173,7 +173,7 @@ class SimulatedMesh:
             server_names=(host.address,),
             zone=host.zone,
             key_type=KEY_TYPE,
-            new_signing_key=simulated_signing_key,
+            new_signing_key=make_simulated_signing_key,
             push_delay_s=None if delay == Constant(0.0) else delay.draw,
         )
         store = await Store.open(

@@ -48,3 +48,8 @@ def _key() -> SigningKey:
 def simulated_signing_key(serial: int) -> SigningKey:
     """Return the key, as the one of this serial."""
     return SigningKey(serial, _key().key)
+
+
+async def make_simulated_signing_key(serial: int) -> SigningKey:
+    """Return the same, where control planes make their keys."""
+    return simulated_signing_key(serial)

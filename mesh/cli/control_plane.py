@@ -20,6 +20,7 @@ from mesh.cli.output import fail, say
 from mesh.cli.process import run_process, with_log_options
 from mesh.control.control_plane import ControlPlane, ControlPlaneSettings
 from mesh.control.initial_resources import ADMIN_TOKEN, global_secret
+from mesh.identity.tokens import SigningKey
 from mesh.model.errors import ConfigError, IdentityError, MeshError, StoreError, Violation
 from mesh.model.names import Address
 from mesh.resources.resource import NAME, Resource
@@ -163,6 +164,7 @@ class _Program:
             zone=self.zone,
             host_name=socket.gethostname(),
             shared_store=self._is_shared,
+            new_signing_key=_make_signing_key,
         )
         if self._is_shared:
             settings = attrs.evolve(settings, insight_interval_s=OBSERVED_S)
@@ -226,3 +228,8 @@ async def _reload_on_hangup(
                 say("the resources stay as they were")
             else:
                 say("the resources were read again")
+
+
+async def _make_signing_key(serial: int) -> SigningKey:
+    """Make a key beside everything else: it takes some 100 ms."""
+    return await trio.to_thread.run_sync(SigningKey.create, serial)

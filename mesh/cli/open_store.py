@@ -39,7 +39,7 @@ def read_key_file(path: Path) -> tuple[bytes, ...]:
 async def open_store(env: Environment, url: str, keys: tuple[bytes, ...] | None) -> Store:
     """Open the store; without `keys` those of the data folder open its secrets. Raises: ConfigError."""
     try:
-        sealer = Sealer(*keys) if keys is not None else await load_sealer(env, KEY_FILE)
+        sealer = Sealer(*keys) if keys is not None else await _own_sealer(env, url)
         if url == SQLITE:
             database = await env.disk.open_database(STORE_FILE)
         else:
@@ -48,6 +48,15 @@ async def open_store(env: Environment, url: str, keys: tuple[bytes, ...] | None)
     except StoreError as error:
         hint = "see that its disk or its server works"
         raise ConfigError([Violation(path="--store", message=f"cannot open the store: {error}", hint=hint)]) from error
+
+
+async def _own_sealer(env: Environment, url: str) -> Sealer:
+    """Return what the key in the data folder opens, made where nothing was sealed yet."""
+    files = await env.disk.list("")
+    if url == SQLITE and STORE_FILE in files and KEY_FILE not in files:
+        hint = "bring it back from a copy: without it the secrets in the store cannot be read"
+        raise ConfigError([Violation(path="--data", message=f"holds {STORE_FILE}, but not its {KEY_FILE}", hint=hint)])
+    return await load_sealer(env, KEY_FILE)
 
 
 def _read_or_create(path: Path) -> bytes:

@@ -5,7 +5,7 @@ planes wrote (`refresh`). Emits: the keys that changed, to its listeners, after 
 """
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -14,16 +14,22 @@ from mesh.control.catalogue_checks import Standing, check_changes
 from mesh.control.initial_resources import is_internal_secret, secret
 from mesh.control.store.store import Store
 from mesh.control.store.values import Conflict, Delete, Forgotten, Key, Outcome, Put, Stored
-from mesh.control.write_plan import Change, managed_by_files, plan_write, released, same
-from mesh.identity.token_authority import TokenKind, signing_key_secret
+from mesh.control.write_plan import Change, is_key_to_come, managed_by_files, plan_write, released, same
 from mesh.identity.tokens import SigningKey
 from mesh.model.errors import ConfigError, OutcomeUnknown, StoreError, Violation
 from mesh.resources.registry import KIND_BY_NAME
 from mesh.resources.resource import Resource
 
+TRIES_MAX = 5  # of a write that others get in the way of
 Listener = Callable[[tuple[Key, ...]], None]
+MakeSigningKey = Callable[[int], Awaitable[SigningKey]]  # of a serial
 # What is in no proxy's configuration, or comes to it another way.
 _NOT_CONFIGURATION = ("GlobalSecret", "Zone")
+
+
+async def make_signing_key(serial: int) -> SigningKey:
+    """Make a key at once; takes some 100 ms, in which nothing else happens here."""
+    return SigningKey.create(serial)
 
 
 class Origin(enum.Enum):
@@ -39,7 +45,7 @@ class Catalogue:
     """See the module's text. `live_dataplanes(mesh)` names the Dataplanes that keep a mesh from being deleted."""
 
     store: Store
-    new_mesh_key: Callable[[int], SigningKey] = SigningKey.create  # of a serial
+    new_mesh_key: MakeSigningKey = make_signing_key
     live_dataplanes: Callable[[str], Collection[str]] = lambda mesh: ()
     revision: int = attrs.field(default=0, init=False)
     _stored: dict[Key, Stored] = attrs.field(factory=dict, init=False)
@@ -102,12 +108,23 @@ class Catalogue:
 
         `stored` of the outcome has one entry for each of `changes`. Raises: ConfigError, Conflict, StoreError.
         """
+        for _ in range(TRIES_MAX):
+            try:
+                return await self._try_to_write(changes, by=by, reason=reason, origin=origin)
+            except Conflict as error:
+                conflict = error
+                if any(change.key == error.key and change.expected_version is not None for change in changes):
+                    break  # The caller's own belief was wrong; otherwise it was our plan's, and we know better now.
+        raise conflict
+
+    async def _try_to_write(self, changes: Sequence[Change], *, by: str, reason: str, origin: Origin) -> Outcome:
         async with self._one_at_a_time:
             changes = [_owned(change, origin, self.get(change.key)) for change in changes]
             violations = self.check(changes, origin=origin)
             if violations:
                 raise ConfigError(violations)
-            plan = plan_write(changes, self._stored, self._make_signing_key, makes_meshes=origin is Origin.FILES)
+            plan = plan_write(changes, self._stored, makes_meshes=origin is Origin.FILES)
+            plan = attrs.evolve(plan, changes=tuple([await self._with_key(change) for change in plan.changes]))
             if not plan.changes:
                 return Outcome(revision=self.revision, stored=tuple(self.get(change.key) for change in changes))
             try:
@@ -134,7 +151,7 @@ class Catalogue:
 
     def after(self, changes: Sequence[Change]) -> dict[str, tuple[Resource, ...]]:
         """Return what proxies would be configured by after a write, for each mesh that it concerns; like `of_mesh`."""
-        plan = plan_write(changes, self._stored, self._make_signing_key)
+        plan = plan_write(changes, self._stored)
         resources = {key: stored.resource for key, stored in self._stored.items()}
         for change in plan.changes:
             if isinstance(change, Put):
@@ -195,9 +212,12 @@ class Catalogue:
         for listener in self._listeners:
             listener(keys)
 
-    def _make_signing_key(self, mesh: str) -> Resource:
-        data = self.new_mesh_key(1).encode().encode()
-        return secret(signing_key_secret(TokenKind.DATAPLANE, 1, mesh=mesh), data)
+    async def _with_key(self, change: Change) -> Change:
+        """Put a key where the plan only says that there is to be one."""
+        if isinstance(change, Delete) or not is_key_to_come(change.resource):
+            return change
+        key = await self.new_mesh_key(1)
+        return attrs.evolve(change, resource=secret(change.key, key.encode().encode()))
 
     @staticmethod
     def _configures(key: Key, mesh: str) -> bool:

@@ -10,7 +10,7 @@ import attrs
 from mesh.control.initial_resources import CONTROL_PLANE_CA, MESH_CA
 from mesh.control.store.values import Delete, Key, Put, Stored
 from mesh.control.write_plan import Change, is_managed_by_files, same
-from mesh.identity.token_authority import TokenKind
+from mesh.identity.token_authority import TokenKind, signing_key_of
 from mesh.identity.tokens import SigningKey
 from mesh.model.errors import IdentityError, Violation
 from mesh.resources.registry import KIND_BY_NAME
@@ -45,6 +45,8 @@ def check_changes(
             yield from _mesh_deletion(change, changes, standing)
         if isinstance(change, Put):
             yield from _secret(change)
+        elif by_operator:
+            yield from _last_key(change, changes, standing)
         if by_operator or from_files:
             yield from _ownership(change, standing, from_files=from_files)
 
@@ -101,10 +103,30 @@ def _secret(change: Put) -> Iterator[Violation]:
     if kind not in ("Secret", "GlobalSecret"):
         return
     if any(name.startswith(f"{token.value}-signing-key-") for token in TokenKind):
+        held = signing_key_of(change.key)
+        if held is None:
+            hint = "GlobalSecret user-token-signing-key-2, Secret dataplane-token-signing-key-MESH-2 in that mesh"
+            yield _violation(change, "name", "is not where a signing key is looked for: it ends with its serial", hint)
+            return
         try:
-            SigningKey.decode(name.rpartition("-")[2], change.resource.spec_as(Secret).data)
+            SigningKey.decode(held[1], change.resource.spec_as(Secret).data)
         except IdentityError as error:
             yield _violation(change, "data", str(error), "make one with mesh generate signing-key")
+
+
+def _last_key(change: Delete, changes: Sequence[Change], standing: Standing) -> Iterator[Violation]:
+    """Without a key nobody's token is good any more, the administrator's included."""
+    held = signing_key_of(change.key)
+    if held is None or change.key not in standing.stored:
+        return
+    mesh = change.key[1]
+    going = {other.key for other in changes if isinstance(other, Delete)}
+    coming = [other.key for other in changes if isinstance(other, Put)]
+    left = [key for key in (*standing.stored, *coming) if key not in going and key[1] == mesh]
+    kinds_left = {found[0] for key in left if (found := signing_key_of(key)) is not None}
+    if held[0] not in kinds_left and ("Mesh", "", mesh) not in going:
+        hint = "add the next one first: mesh generate signing-key"
+        yield _violation(change, "name", f"it is the last signing key for {held[0].value.replace('-', ' ')}s", hint)
 
 
 def _violation(change: Change, path: str, message: str, hint: str = "") -> Violation:

@@ -5,7 +5,7 @@ and the issuer, each of which owns its part. Accepts: other resources from files
 writes to the `catalogue`. What outlives it lies in its store, which it may share with other control planes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import attrs
 import trio
@@ -16,10 +16,10 @@ from mesh.config.snapshot import Snapshot
 from mesh.control import file_resources
 from mesh.control.admission import Admission
 from mesh.control.bootstrap import ControlPlaneSecrets, keep_server_certificate, read_secrets
-from mesh.control.catalogue import Catalogue
+from mesh.control.catalogue import Catalogue, MakeSigningKey, make_signing_key
 from mesh.control.first_start import FirstStart
 from mesh.control.insights import Insight, Insights
-from mesh.control.instance_name import load_or_create_name
+from mesh.control.instance_name import next_name
 from mesh.control.issuing import Issuer, IssuerSettings
 from mesh.control.members import Members
 from mesh.control.old_registry import restore_old_registry
@@ -36,7 +36,6 @@ from mesh.discovery.messages import Refused
 from mesh.discovery.web_socket import MessageSocket
 from mesh.identity.certificate import KeyType
 from mesh.identity.token_authority import TokenAuthority
-from mesh.identity.tokens import SigningKey
 from mesh.model.errors import ConfigError, StoreError
 from mesh.model.names import Address, ProxyId
 from mesh.model.security import ServerTls
@@ -63,7 +62,7 @@ class ControlPlaneSettings:
     zone: str = DEFAULT_ZONE  # of Dataplanes that name none
     host_name: str = ""  # begins the name of this control plane; empty: the environment's
     key_type: KeyType = KeyType.ECDSA_P256
-    new_signing_key: Callable[[int], SigningKey] = SigningKey.create
+    new_signing_key: MakeSigningKey = make_signing_key
     issuer: IssuerSettings | None = None
     shared_store: bool = False
     heartbeat_s: float = 3.0
@@ -113,7 +112,7 @@ class ControlPlane:
         Raises: ConfigError (the files' resources cannot be used), IdentityError (a key is damaged), StoreError, OSError.
         """
         settings, env = self._settings, self._env
-        self.instance = self._insights.instance = await load_or_create_name(env, settings.host_name or env.host)
+        self.instance = self._insights.instance = await next_name(env, settings.host_name or env.host)
         self._put_members_together()
         await self.catalogue.load()
         self.catalogue.new_mesh_key, started_anew = settings.new_signing_key, self.catalogue.revision == 0
@@ -266,12 +265,17 @@ class ControlPlane:
         """Take over what other control planes write, until cancelled."""
         while True:
             await self._store.wait_changed()
-            try:
-                await self.catalogue.refresh()
-                await self._shared.refresh()
-            except StoreError as error:
-                self._env.log.warning("store.not_followed", reason=str(error))
+            while not await self._caught_up():  # The news was heard: nobody may tell us of it again.
                 await trio.sleep(STORE_RETRY_S)
+
+    async def _caught_up(self) -> bool:
+        try:
+            await self.catalogue.refresh()
+            await self._shared.refresh()
+        except StoreError as error:
+            self._env.log.warning("store.not_followed", reason=str(error))
+            return False
+        return True
 
     def _on_resources_changed(self, keys: tuple[Key, ...]) -> None:
         self._tell_tokens(keys)

@@ -4,12 +4,12 @@ Made in one transaction; several control planes that start at once agree on who 
 as files are taken over, so that nobody who holds a token or trusts a certificate is locked out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from mesh.control.access import ADMIN
-from mesh.control.catalogue import Catalogue, Origin
+from mesh.control.catalogue import Catalogue, MakeSigningKey, Origin, make_signing_key
 from mesh.control.initial_resources import (
     ADMIN_TOKEN,
     BY,
@@ -42,7 +42,7 @@ class FirstStart:
     env: Environment
     catalogue: Catalogue
     key_type: KeyType
-    new_signing_key: Callable[[int], SigningKey] = SigningKey.create
+    new_signing_key: MakeSigningKey = make_signing_key
 
     async def run(self) -> None:
         """Make what is missing. Raises: IdentityError when an old key is damaged; ConfigError, StoreError, OSError."""
@@ -64,26 +64,34 @@ class FirstStart:
         pem = await self._old_file(OLD_TOKEN_KEY)
         if pem is not None:
             key = SigningKey.decode(1, pem)
-            self.catalogue.new_mesh_key = lambda serial: key
+
+            async def take_over(serial: int) -> SigningKey:
+                return key
+
+            self.catalogue.new_mesh_key = take_over
             self.env.log.info("installation.key_taken_over", file=OLD_TOKEN_KEY)
 
     async def _missing(self) -> Sequence[Put]:
         resources: list[Resource] = []
         if self.catalogue.get(global_secret(CONTROL_PLANE_CA)) is None:
             resources.append(secret(global_secret(CONTROL_PLANE_CA), await self._authority()))
-        resources += self._missing_keys()
+        resources += await self._missing_keys()
         if self.catalogue.revision == 0:
             resources += [*initial_hostnames(), mesh_of_name(DEFAULT_MESH)]
-        return [Put(resource=resource, expected_version=0) for resource in resources]
+        return [Put(resource=resource, expected_version=self._version(resource)) for resource in resources]
 
-    def _missing_keys(self) -> list[Resource]:
+    def _version(self, resource: Resource) -> int:
+        present = self.catalogue.get(resource.key)
+        return present.version if present is not None else 0
+
+    async def _missing_keys(self) -> list[Resource]:
         names = {stored.resource.name for stored in self.catalogue.list("GlobalSecret")}
         made: list[Resource] = []
         for kind in (TokenKind.USER, TokenKind.ZONE):
             if not any(name.startswith(f"{kind.value}-signing-key-") for name in names):
-                key = self.new_signing_key(1)
+                key = await self.new_signing_key(1)
                 made.append(secret(signing_key_secret(kind, 1), key.encode().encode()))
-                if kind is TokenKind.USER and ADMIN_TOKEN not in names:
+                if kind is TokenKind.USER:  # A token of before was signed with a key that is gone.
                     made.append(secret(global_secret(ADMIN_TOKEN), self._admin_token(key).encode()))
         return made
 

@@ -4,21 +4,29 @@ A new Mesh brings its first policies and key along; a Mesh that goes takes along
 already is left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from mesh.control.initial_resources import initial_policies, mesh_of_name
+from mesh.control.initial_resources import initial_policies, mesh_of_name, secret
 from mesh.control.store.values import Delete, Key, Put, Stored
+from mesh.identity.token_authority import TokenKind, signing_key_secret
 from mesh.resources.resource import Resource
+from mesh.resources.secret import Secret
 from mesh.resources.writing import universal
 
 MANAGED_BY = "kuma.io/managed-by"
 FILES = "files"
 
 Change = Put | Delete
+_TO_COME = b"a signing key, to be made"
 _SERVER_TIMES = ("creationTime", "modificationTime")
+
+
+def is_key_to_come(resource: Resource) -> bool:
+    """Does the resource stand for a signing key that is made only when it is written: a plan alone needs none?"""
+    return resource.kind == "Secret" and resource.spec_as(Secret).data == _TO_COME
 
 
 def is_managed_by_files(resource: Resource) -> bool:
@@ -54,11 +62,10 @@ class WritePlan:
 def plan_write(
     given: Sequence[Change],
     stored: Mapping[Key, Stored],
-    make_signing_key: Callable[[str], Resource],
     *,
     makes_meshes: bool = False,
 ) -> WritePlan:
-    """Work out what to write. `make_signing_key(mesh)` gives the first Secret of a new mesh's tokens.
+    """Work out what to write. The key of a new mesh's tokens is still to come, see `is_key_to_come`.
 
     `makes_meshes`: a mesh that something given belongs to is made as well, where nobody wrote it.
     """
@@ -70,7 +77,7 @@ def plan_write(
         changes += [] if done else [change]
     keys = {change.key for change in given}
     brought = [*given, *(_missing_meshes(given, stored) if makes_meshes else [])]
-    followers = [*brought[len(given) :], *_followers(brought, stored, make_signing_key)]
+    followers = [*brought[len(given) :], *_followers(brought, stored)]
     changes += [follower for follower in followers if follower.key not in keys]
     return WritePlan(changes=tuple(changes), places=tuple(places))
 
@@ -78,7 +85,7 @@ def plan_write(
 def _missing_meshes(given: Sequence[Change], stored: Mapping[Key, Stored]) -> list[Change]:
     there = {change.key for change in given} | set(stored)
     names = {change.resource.mesh for change in given if isinstance(change, Put) and change.resource.mesh}
-    return [Put(resource=mesh_of_name(name)) for name in sorted(names) if ("Mesh", "", name) not in there]
+    return [_made(mesh_of_name(name), stored) for name in sorted(names) if ("Mesh", "", name) not in there]
 
 
 def _is_done(change: Change, present: Stored | None) -> bool:
@@ -89,20 +96,25 @@ def _is_done(change: Change, present: Stored | None) -> bool:
     return same(change.resource, present.resource)
 
 
-def _followers(
-    given: Sequence[Change], stored: Mapping[Key, Stored], make_signing_key: Callable[[str], Resource]
-) -> list[Change]:
+def _followers(given: Sequence[Change], stored: Mapping[Key, Stored]) -> list[Change]:
     followers: list[Change] = []
     for change in given:
         kind, _, name = key = change.key
         if kind != "Mesh":
             continue
         if isinstance(change, Put) and key not in stored:
-            followers += [Put(resource=policy) for policy in initial_policies(change.resource)]
-            followers.append(Put(resource=make_signing_key(name)))
+            followers += [_made(policy, stored) for policy in initial_policies(change.resource)]
+            key_secret = secret(signing_key_secret(TokenKind.DATAPLANE, 1, mesh=name), _TO_COME)
+            followers.append(_made(key_secret, stored))
         elif isinstance(change, Delete):
             followers += [Delete(key=inner) for inner in sorted(stored) if inner[1] == name]
     return followers
+
+
+def _made(resource: Resource, stored: Mapping[Key, Stored]) -> Put:
+    """Write what comes with a mesh that is new as far as we know; not over what somebody has just made elsewhere."""
+    present = stored.get(resource.key)
+    return Put(resource=resource, expected_version=0 if present is None else present.version)
 
 
 def _with_labels(resource: Resource, labels: dict[str, str]) -> Resource:

@@ -45,6 +45,17 @@ def signing_key_secret(kind: TokenKind, serial: int, *, mesh: str = "") -> Secre
     return _secret(kind, mesh, f"{_signing_key_prefix(kind, mesh)}{serial}")
 
 
+def signing_key_of(key: SecretKey) -> tuple[TokenKind, int] | None:
+    """Return what a secret holds a signing key for, and its serial; None when it is another secret."""
+    kind_of_resource, mesh, name = key
+    for kind in TokenKind:
+        if kind_of_resource == _resource_kind(kind):
+            serial = _serial(name, _signing_key_prefix(kind, mesh))
+            if serial is not None:
+                return kind, serial
+    return None
+
+
 def revocations_secret(kind: TokenKind, *, mesh: str = "") -> SecretKey:
     """Return the key of the secret with the ids of revoked tokens, joined by commas; they may stand one a line too."""
     name = f"{kind.value}-revocations"
@@ -66,9 +77,13 @@ def _signing_key_prefix(kind: TokenKind, mesh: str) -> str:
     return f"{kind.value}-signing-key-{mesh}-" if kind is TokenKind.DATAPLANE else f"{kind.value}-signing-key-"
 
 
+def _resource_kind(kind: TokenKind) -> str:
+    return "Secret" if kind is TokenKind.DATAPLANE else "GlobalSecret"
+
+
 def _secret(kind: TokenKind, mesh: str, name: str) -> SecretKey:
     assert bool(mesh) is (kind is TokenKind.DATAPLANE), "only dataplane tokens belong to a mesh"
-    return ("Secret", mesh, name) if mesh else ("GlobalSecret", "", name)
+    return (_resource_kind(kind), mesh, name)
 
 
 @attrs.frozen(kw_only=True)
@@ -134,21 +149,20 @@ class TokenAuthority:
 
     def secret_changed(self, key: SecretKey, data: bytes | None) -> None:
         """Go by this content of a secret from now on; None: it is no more."""
-        kind_of_resource, mesh, name = key
+        kind_of_resource, mesh, _ = key
         for kind in TokenKind:
-            if kind_of_resource != ("Secret" if kind is TokenKind.DATAPLANE else "GlobalSecret"):
-                continue
-            if key == revocations_secret(kind, mesh=mesh):
+            if kind_of_resource == _resource_kind(kind) and key == revocations_secret(kind, mesh=mesh):
                 ring = self._ring(kind, mesh)
                 ring.revoked = frozenset(revoked_ids(data or b""))
                 ring.changed()
-            serial = _serial(name, _signing_key_prefix(kind, mesh))
-            if serial is not None:
-                ring = self._ring(kind, mesh)
-                ring.data_by_serial.pop(serial, None)
-                if data is not None:
-                    ring.data_by_serial[serial] = data
-                ring.changed()
+        held = signing_key_of(key)
+        if held is not None:
+            kind, serial = held
+            ring = self._ring(kind, mesh)
+            ring.data_by_serial.pop(serial, None)
+            if data is not None:
+                ring.data_by_serial[serial] = data
+            ring.changed()
 
     def serials(self, kind: TokenKind, *, mesh: str = "") -> tuple[int, ...]:
         """Return the serials of the signing keys that are there, ascending: the last one signs."""

@@ -22,7 +22,7 @@ from mesh.identity.tokens import issue_dataplane_token
 from mesh.model.names import Address
 from mesh.model.security import Svid
 from sim.host import Host
-from sim.signing_key import simulated_signing_key
+from sim.signing_key import make_simulated_signing_key, simulated_signing_key
 from sim.world import World
 
 CONTROL_PLANE = "control-plane"
@@ -121,7 +121,7 @@ class Installation:
             address=Address(host.address, PORT),
             plaintext=True,
             key_type=KeyType.ED25519,
-            new_signing_key=simulated_signing_key,
+            new_signing_key=make_simulated_signing_key,
         )
         plane = ControlPlane(env, settings, store)
         await plane.prepare()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 KEY = SigningKey.create(1)  # One for all: they take long to make.
 
 
-def same_key(serial: int) -> SigningKey:
+async def same_key(serial: int) -> SigningKey:
     return SigningKey(serial, KEY.key)
 
 

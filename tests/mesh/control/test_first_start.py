@@ -19,7 +19,7 @@ from mesh.identity.authority import Authority
 from mesh.identity.certificate import KeyType
 from mesh.identity.token_authority import TokenAuthority
 from mesh.identity.tokens import SigningKey, issue_dataplane_token
-from mesh.model.errors import IdentityError
+from mesh.model.errors import ConfigError, IdentityError
 from mesh.resources.loading import load_resource
 from mesh.resources.secret import Secret
 
@@ -91,7 +91,10 @@ async def test_later_starts_bring_back_only_what_cannot_be_gone_without(installa
         ("HostnameGenerator", "", "local-mesh-external-service"),
         ("Mesh", "", "default"),
     ]
-    await catalogue.write([Put(resource=rotated), *(Delete(key=key) for key in gone)], by="jo")
+    changes = [Put(resource=rotated), *(Delete(key=key) for key in gone)]
+    with pytest.raises(ConfigError, match="it is the last signing key for zone tokens"):
+        await catalogue.write(changes, by="jo")
+    await catalogue.write(changes, by="a broken store", origin=Origin.CONTROL_PLANE)
     again = await installation.start()
     assert [stored.resource.name for stored in again.list("GlobalSecret")] == [
         CONTROL_PLANE_CA,

@@ -38,6 +38,10 @@ ADMIN, OPERATOR = "mesh-system:admin", "mesh-system:operator"
 _RANDOM_KEY = ("test", "tokens")
 
 
+async def same_key(serial: int) -> SigningKey:
+    return KEY
+
+
 @attrs.frozen(kw_only=True)
 class MadeUpStatus:
     proxy: ProxyId
@@ -263,7 +267,7 @@ def run(body: Callable[[ApiWorld], Awaitable[None]], **settings: Any) -> None:
         database = await SimDisk(Platter()).open_database("mesh.db")
         log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()]).bind()
         store = await Store.open(database, sealer=Sealer(bytes(32)), wall_clock=env.wall_clock, log=log)
-        catalogue = Catalogue(store, new_mesh_key=lambda serial: KEY)
+        catalogue = Catalogue(store, new_mesh_key=same_key)
         await catalogue.load()
         plane = FakePlane(catalogue, store)
         catalogue.on_change(plane.follow)

@@ -99,11 +99,21 @@ def test_wrong_requests_name_every_field() -> None:
     run(body)
 
 
-def test_mesh_without_a_key_cannot_issue() -> None:
+def test_last_key_of_a_mesh_stays_until_there_is_another() -> None:
     async def body(world: ApiWorld) -> None:
-        assert (await world.request("DELETE", MESH_KEY)).status == 200
-        reply = await world.request("POST", "/tokens/dataplane", {"validFor": "1h"})
-        assert reply.status == 400 and "no signing key" in reply.json["detail"]
+        reply = await world.request("DELETE", MESH_KEY)
+        assert reply.status == 400 and "it is the last signing key for dataplane tokens" in str(reply.json)
+        assert (await world.request("POST", "/tokens/dataplane", {"validFor": "1h"})).status == 200
+        badly_named = {
+            "type": "Secret",
+            "mesh": "default",
+            "name": "dataplane-token-signing-key-default-02",
+            "data": "eA==",
+        }
+        reply = await world.request(
+            "PUT", "/meshes/default/secrets/dataplane-token-signing-key-default-02", badly_named
+        )
+        assert reply.status == 400 and "not where a signing key is looked for" in str(reply.json)
 
     run(body)
 
