@@ -216,11 +216,13 @@ def _unreachable(error: Exception, context: Context, timeout_s: float) -> Comman
         case ssl.SSLCertVerificationError():
             with_ca = f"by {context.ca_cert_file}" if context.ca_cert_file else "by this machine's authorities"
             message = f"the certificate of {address} is not vouched for {with_ca}: {error.verify_message}"
-            return CommandFailed(message, hint="name the control plane's ca.pem with --ca-cert-file")
+            return CommandFailed(
+                message, hint=f"name the control plane's ca.pem: {_again(context)} --ca-cert-file FILE"
+            )
         case ssl.SSLError():
             return CommandFailed(f"{address} does not speak TLS", hint="write http:// if it is the plain port, 5681")
         case socket.gaierror():
-            return CommandFailed(f"no host of that name: {address}", hint=start)
+            return CommandFailed(f"no host of that name: {address}", hint=f"name another: {ADD_HINT}")
         case TimeoutError():
             return CommandFailed(f"the control plane at {address} did not answer within {timeout_s:g} s")
         case ConnectionRefusedError():
@@ -234,10 +236,19 @@ def _unreachable(error: Exception, context: Context, timeout_s: float) -> Comman
             return CommandFailed(f"what answers at {address} does not speak HTTP", hint=start)
 
 
+def _again(context: Context) -> str:
+    """Return the words that write a context anew."""
+    if not context.name:
+        return ADD_HINT
+    return f"mesh config control-planes add --overwrite --name {context.name} --address {context.address}"
+
+
+_TITLED = (401, 403, 404)  # Our words say what their titles say.
+_OTHER_PORT = "its API is on 5681 (http) and 5682 (https); 5678 is for sidecars"
 _WORDS = {
     401: ("the control plane does not know who is asking", f"show a user token: {ADD_HINT} --token-file FILE"),
     403: ("this is not allowed to you", "ask somebody of the group mesh-system:admin, or use their context"),
-    404: ("there is no such thing", ""),
+    404: ("not found", ""),
     405: ("this control plane does not do that", ""),
     409: ("somebody else changed it meanwhile", "get it again, and apply your change to that"),
     412: ("somebody else changed it meanwhile", "get it again, and apply your change to that"),
@@ -257,10 +268,24 @@ def _refusal(answer: _Answer, context: Context) -> RequestRefused:
         error = {}
     if not isinstance(error, dict):
         error = {}
-    said = [text for key in ("title", "detail") if (text := error.get(key)) and isinstance(text, str)]
-    said = said or [text for key in ("details",) if (text := error.get(key)) and isinstance(text, str)]
-    message = f"{words}: {': '.join(dict.fromkeys(said))}" if said else f"{words} ({status} from {context.address})"
-    return RequestRefused(message, hint=hint, status=status, invalid=_invalid_parameters(error))
+    if status == http.HTTPStatus.BAD_REQUEST and not error:
+        message = f"what answers at {context.address} is not a control plane's API"
+        return RequestRefused(message, hint=_OTHER_PORT, status=status, invalid=())
+    invalid = _invalid_parameters(error)
+    said = [parameter.reason for parameter in invalid] or _said(error, with_title=status not in _TITLED)
+    said = [text for text in said if text.casefold() != words]
+    if said or error:
+        message = ": ".join([words, *(["; ".join(said)] if invalid else said)])
+    else:
+        message = f"{words} ({status} from {context.address})"
+    return RequestRefused(message, hint=hint, status=status, invalid=invalid)
+
+
+def _said(error: Mapping[str, Any], *, with_title: bool) -> list[str]:
+    """Return what an error says of itself: what, and why. `with_title`: our own words do not say the title already."""
+    title, detail = ((text if isinstance(text := error.get(key), str) else "") for key in ("title", "detail"))
+    detail = detail or str(error.get("details") or "")
+    return list(dict.fromkeys(text for text in (title if with_title or not detail else "", detail) if text))
 
 
 def _invalid_parameters(error: Mapping[str, Any]) -> tuple[InvalidParameter, ...]:

@@ -22,7 +22,21 @@ _INDENT = "    "
 @click.command("check")
 @click.argument("paths", metavar="[FILE|DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "form", type=click.Choice(["table", "json", "yaml"]), default="table", help="How findings are printed."
+    "--file",
+    "-f",
+    "more_paths",
+    metavar="FILE|DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The same, as other commands take it. Repeatable.",
+)
+@click.option(
+    "--output",
+    "-o",
+    "form",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    help="How findings are printed.",
 )
 @click.option(
     "--severity",
@@ -35,7 +49,14 @@ _INDENT = "    "
 @click.option("--explain", default=None, metavar="CODE", help="Say what a code means, with an example and its fix.")
 @click.option("--list", "listed", is_flag=True, help="List all codes.")
 def command(
-    paths: tuple[Path, ...], form: str, severity: str, ignore: str, strict: bool, explain: str | None, listed: bool
+    paths: tuple[Path, ...],
+    more_paths: tuple[Path, ...],
+    form: str,
+    severity: str,
+    ignore: str,
+    strict: bool,
+    explain: str | None,
+    listed: bool,
 ) -> int:
     """Look for mistakes in resources and scenarios, offline.
 
@@ -43,13 +64,20 @@ def command(
     and destination. Calls, methods and capacities come from a scenario, else calls come from the Dataplanes' outbounds.
     A resource's label mesh.io/ignore: TM101,... suppresses codes for it. Exit code 0: no error was found; 1: one was (with
     --strict, a warning); 2: a file cannot be read.
+
+    \b
+    Examples:
+      mesh check policies/ dataplanes.yaml
+      mesh check policies/ --strict --ignore TM901 -o json
+      mesh check --explain TM101
     """
+    paths += more_paths
     if explain is not None:
         return _explain(form, _code(explain, option="--explain"))
     if listed:
         return _list(form)
     if not paths:
-        raise click.UsageError("name a file or a folder, or use --list or --explain CODE")
+        raise click.UsageError("name a file or a folder, or use --list or --explain CODE.")
     ignored = {_code(name, option="--ignore").code for name in ignore.split(",") if name.strip()}
     inputs = read_check_inputs(paths)
     least = Severity(severity)

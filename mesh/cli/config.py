@@ -11,7 +11,7 @@ import attrs
 import click
 
 from mesh.cli.api_client import ApiClient, RequestRefused
-from mesh.cli.connecting import form_option
+from mesh.cli.connecting import context_names, form_option
 from mesh.cli.contexts import (
     ADD_HINT,
     Context,
@@ -152,7 +152,7 @@ def _ask_who_i_am(client: ApiClient, context: Context) -> Mapping[str, Any]:
 
 
 @control_planes.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=context_names)
 def use(name: str) -> int:
     """Use another control plane from now.
 
@@ -167,7 +167,7 @@ def use(name: str) -> int:
 
 
 @control_planes.command("switch")
-@click.option("--name", required=True, help="Which one.")
+@click.option("--name", required=True, shell_complete=context_names, help="Which one.")
 @click.pass_context
 def switch(ctx: click.Context, name: str) -> int:
     """Like `use`, in kumactl's words.
@@ -181,7 +181,7 @@ def switch(ctx: click.Context, name: str) -> int:
 
 
 @control_planes.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=context_names)
 def remove(name: str) -> int:
     """Forget a control plane.
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from mesh.cli.api_client import ApiClient
-from mesh.cli.contexts import choose_context
+from mesh.cli.contexts import choose_context, config_path, load_contexts
+from mesh.model.errors import ConfigError
 from mesh.resources.resource import DEFAULT_MESH
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,12 +26,25 @@ def connect(context: str | None) -> ApiClient:
 def context_option(command: F) -> F:
     """Add --context."""
     help_text = "Another control plane than the one in use: its name, or a URL."
-    return click.option("--context", metavar="NAME", default=None, help=help_text)(command)
+    return click.option("--context", metavar="NAME", default=None, help=help_text, shell_complete=context_names)(
+        command
+    )
+
+
+def context_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of contexts that begin so, for shells. A broken file completes nothing, and breaks no prompt."""
+    try:
+        contexts = load_contexts(config_path(os.environ))
+    except ConfigError:
+        return []
+    return [context.name for context in contexts.all if context.name.startswith(incomplete)]
 
 
 def mesh_option(command: F) -> F:
     """Add --mesh."""
-    return click.option("--mesh", "-m", default=DEFAULT_MESH, show_default=True, help="The mesh to look at.")(command)
+    return click.option("--mesh", "-m", default=DEFAULT_MESH, show_default=True, help="The mesh that is meant.")(
+        command
+    )
 
 
 def form_option(command: F) -> F:

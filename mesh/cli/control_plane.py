@@ -81,6 +81,11 @@ def command(
 
     At its first start it makes its keys below --data, with ca.pem, by which others recognise it, and admin.token, with which
     its administrator uses the API.
+
+    \b
+    Examples:
+      mesh control-plane --data cp --dev
+      mesh control-plane --data cp --address 0.0.0.0:5678 --api-tls 0.0.0.0:5682 --server-name cp.example
     """
     inputs = Inputs()
     inputs.read(check_data_folder, data_dir)

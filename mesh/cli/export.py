@@ -9,7 +9,7 @@ import click
 
 from mesh.cli.api_client import ApiClient, RequestRefused
 from mesh.cli.connecting import connect, context_option
-from mesh.cli.get import SECRET_KINDS, meshes_of
+from mesh.cli.get import SECRET_KINDS, check_meshes, meshes_of
 from mesh.cli.kinds import path_of_kind
 from mesh.cli.output import say, warn
 from mesh.cli.tables import count, print_result, to_yaml_stream
@@ -28,10 +28,17 @@ ZONAL = ("Dataplane", "MeshService", "MeshZoneAddress", "Zone")
     type=click.Choice(["all", "federation", "no-dataplanes"]),
     default="no-dataplanes",
     show_default=True,
-    help="all: also Dataplanes, and secrets if you are an administrator. federation: what a global control plane takes.",
+    help="all: also Dataplanes and, for administrators, secrets. federation: what a global control plane takes.",
 )
 @click.option("--mesh", "-m", "meshes", multiple=True, help="Only this mesh, without what belongs to none. Repeatable.")
-@click.option("--output", "-o", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How it is printed.")
+@click.option(
+    "--output",
+    "-o",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    help="yaml can be applied again; json is one list, for programs.",
+)
 @context_option
 def command(profile: str, meshes: tuple[str, ...], form: str, context: str | None) -> int:
     """Print all resources, so that they can be applied elsewhere, or kept.
@@ -46,8 +53,12 @@ def command(profile: str, meshes: tuple[str, ...], form: str, context: str | Non
       mesh export -m shop | mesh apply -f - --context staging
     """
     client = connect(context)
+    if meshes:
+        check_meshes(client, meshes)
     kinds = [kind for kind in KINDS if _belongs(kind, profile)]
     resources = list(_resources(client, kinds, meshes or tuple(meshes_of(client)), whole=not meshes))
+    if profile == "all":
+        resources = _without_authorities(resources)
     if form == "yaml":
         click.echo(to_yaml_stream(resources), nl=False)
     else:
@@ -90,6 +101,20 @@ def _list(client: ApiClient, kind: Kind, mesh: str) -> list[dict[str, Any]]:
             raise
         warn(f"without {kind.name}s: only administrators may read them")
         return []
+
+
+def _without_authorities(resources: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what no other control plane takes: one such secret, and all the rest would be refused with it."""
+    # Not at the top: it takes as long to import as the rest of the command.
+    from mesh.control.initial_resources import CONTROL_PLANE_CA, MESH_CA
+
+    def is_authority(kind: str, name: str) -> bool:
+        return (kind == "Secret" and name.startswith(MESH_CA)) or (kind == "GlobalSecret" and name == CONTROL_PLANE_CA)
+
+    kept = [one for one in resources if not is_authority(one["type"], one["name"])]
+    if len(kept) < len(resources):
+        warn("without certificate authorities: each control plane has its own; to keep them, copy its --data folder")
+    return kept
 
 
 def _is_generated(client: ApiClient, kind: Kind, item: Mapping[str, Any]) -> bool:

@@ -93,7 +93,8 @@ def _files_of(path: Path) -> list[Path]:
     """Return the file itself, or the files of a folder that hold resources. Raises: ConfigError."""
     if str(path).startswith(("http:/", "https:/")):
         hint = "pipe it in: curl -sf URL | mesh apply -f -"
-        raise ConfigError([Violation(file=str(path), message="this is a URL, not a file", hint=hint)])
+        url = str(path).replace(":/", "://", 1)  # A path has lost one slash.
+        raise ConfigError([Violation(file=url, message="this is a URL, not a file", hint=hint)])
     if not path.is_dir():
         return [path]
     try:

@@ -1,6 +1,6 @@
 """`mesh get`: resources as a table, or as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from mesh.cli.output import say
 from mesh.cli.resource_tables import resource_table
 from mesh.cli.tables import print_result, table, to_yaml_stream
 from mesh.model.errors import ConfigError, Violation
+from mesh.resources.documents import suggest
 from mesh.resources.registry import KINDS
 from mesh.resources.resource import Kind
 
@@ -73,6 +74,15 @@ def command(
 def meshes_of(client: ApiClient) -> list[str]:
     """Return the names of all meshes. Raises: CommandFailed."""
     return [str(item["name"]) for item in client.items("/meshes")]
+
+
+def check_meshes(client: ApiClient, names: Iterable[str]) -> None:
+    """Nothing found in a mesh may be a mistake in its name. Raises: CommandFailed when there is no mesh of such a name."""
+    known = meshes_of(client)
+    for name in names:
+        if name not in known:
+            hint = f"{suggest(name, known)} there are: {', '.join(known)}".strip()
+            raise CommandFailed(f"there is no mesh {name!r}", hint=hint)
 
 
 def print_resources(form: str, kind: Kind, items: list[dict[str, Any]], following: str | None = None) -> None:

@@ -1,8 +1,12 @@
 """`mesh inspect`: proxies, services, meshes, and which policies apply to whom."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # {subcommand: (module, attribute, help)}: loaded when used.
 SUBCOMMANDS = {
@@ -37,6 +41,16 @@ class Subcommands(click.Group):
 
         kind = find_kind(cmd_name)
         return matched_by(kind) if kind is not None and kind.policy else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        from mesh.resources.registry import KINDS
+
+        found = super().shell_complete(ctx, incomplete)
+        # Policies when they are begun: listed with the rest, they would hide it.
+        words = [kind.name.lower() for kind in KINDS if kind.policy] if incomplete.startswith("mesh") else []
+        return [*found, *(CompletionItem(word) for word in words if word.startswith(incomplete))]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -168,7 +168,9 @@ def _render_rules(answer: Mapping[str, Any]) -> str:
         for where, conf, origins in _rules_of(policy):
             origin = ", ".join(dict.fromkeys(origins))
             rows.append([str(policy.get("type")), where, origin, json.dumps(conf, ensure_ascii=False)])
-    return table(["KIND", Column("APPLIES", cut=True), Column("FROM", cut=True), Column("CONF", cut=True)], rows)
+    return table(
+        ["KIND", Column("APPLIES", cut=True), Column("FROM", cut=True), Column("CONF", cut=True, first=True)], rows
+    )
 
 
 def _rules_of(policy: Mapping[str, Any]) -> Iterator[tuple[str, Any, list[str]]]:

@@ -7,6 +7,7 @@ import click
 
 from mesh.cli.api_client import path_of
 from mesh.cli.connecting import connect, context_option, form_option, mesh_option
+from mesh.cli.get import check_meshes
 from mesh.cli.kinds import path_of_kind
 from mesh.cli.resource_tables import hostnames_text
 from mesh.cli.tables import Cell, Column, Columns, Row, print_result, table
@@ -29,6 +30,8 @@ def services(mesh: str, form: str, context: str | None) -> int:
     client = connect(context)
     kinds = [KIND_BY_NAME[name] for name in SERVICES]
     items = [item for kind in kinds for item in client.find_items(path_of_kind(kind, mesh))]
+    if not items:
+        check_meshes(client, [mesh])
     columns: Columns = [
         *("KIND", "NAME", "STATE", Column("PORTS", cut=True), Column("HEALTHY", right=True)),
         Column("HOSTNAMES", cut=True),

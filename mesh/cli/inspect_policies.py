@@ -8,7 +8,7 @@ import click
 from mesh.cli.api_client import ApiClient, path_of
 from mesh.cli.connecting import connect, context_option, form_option, mesh_option
 from mesh.cli.failures import CommandFailed
-from mesh.cli.get import nothing_there
+from mesh.cli.get import check_meshes, nothing_there
 from mesh.cli.kinds import path_of_kind
 from mesh.cli.resource_tables import labels_text, target_text
 from mesh.cli.tables import Cell, Column, Columns, print_result, table
@@ -31,6 +31,8 @@ def policies(mesh: str, form: str, context: str | None) -> int:
     """
     client = connect(context)
     items = [item for kind in KINDS if kind.policy for item in _of_kind(client, kind, mesh)]
+    if not items:
+        check_meshes(client, [mesh])
     columns: Columns = ["KIND", "NAME", Column("TARGET", cut=True), "EFFECT", Column("PROXIES", right=True)]
     print_result(
         form, {"total": len(items), "items": items, "next": None}, lambda: table(columns, [_row(i) for i in items])

@@ -17,6 +17,8 @@ def read_kind(word: str, *, policy: bool = False) -> Kind:
         if message.startswith("unknown"):
             guess = suggest(word, _words())
             hint = f"{guess} all kinds: mesh schema".strip()
+            if word.lower() == "policies":
+                hint = "list those of every kind with mesh inspect policies"
         raise ConfigError([Violation(message=message, hint=hint)])
     if policy and not kind.policy:
         raise ConfigError([Violation(message=f"a {kind.name} is not a policy", hint="see mesh inspect --help")])

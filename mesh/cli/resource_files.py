@@ -21,7 +21,9 @@ from mesh.resources.documents import Path as FieldPath
 from mesh.resources.loading import load_resources
 from mesh.resources.resource import Resource
 
-_VARIABLE = re.compile(r"\{\{\{?\s*([A-Za-z0-9_][A-Za-z0-9_.-]*)\s*\}?\}\}")
+_NAME = r"\s*([A-Za-z0-9_][A-Za-z0-9_.-]*)\s*"
+# Three braces only as a pair of threes: in `{port: {{ port }}}` the last one ends the mapping.
+_VARIABLE = re.compile(rf"\{{\{{\{{{_NAME}\}}\}}\}}|\{{\{{{_NAME}\}}\}}")
 _INDEX = re.compile(r"resources(?:\[(\d+)\]|\.(\d+))\.?")
 _STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
@@ -79,9 +81,18 @@ def read_resource_files(paths: Sequence[Path], variables: Sequence[str] = ()) ->
     inputs = Inputs()
     values = inputs.read(_read_variables, variables)
     texts = gather_texts(inputs, paths)
+    unfilled: dict[str, list[Violation]] = {}
+    if values.is_right:
+        unfilled = {file: found for file, text in texts.items() if (found := _without_value(text, file, values.value))}
     if variables and values.is_right:
-        texts = {file: _fill_in(text, file, values.value, inputs) for file, text in texts.items()}
+        # What is wrong in a file with holes is not worth telling: most of it is wrong because of the holes.
+        inputs.refuse(violation for found in unfilled.values() for violation in found)
+        texts = {file: _fill_in(text, values.value) for file, text in texts.items() if file not in unfilled}
     resources = inputs.read(load_resources, texts)
+    if not variables:
+        # Nobody asked for variables, so braces may be text; where the file cannot be read, they are why.
+        wrong = {violation.file for violation in inputs.violations}
+        inputs.refuse(violation for file, found in unfilled.items() if file in wrong for violation in found)
     inputs.check()
     return ResourceFiles(text_by_file=texts, resources=tuple(resources.value))
 
@@ -104,17 +115,21 @@ def _read_variables(variables: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def _fill_in(text: str, file: str, values: Mapping[str, str], inputs: Inputs) -> str:
-    def value_of(match: re.Match[str]) -> str:
-        if (value := values.get(match[1])) is not None:
-            return value
+def _without_value(text: str, file: str, values: Mapping[str, str]) -> list[Violation]:
+    """Return the variables of a file that nobody gave."""
+    violations = []
+    for match in _VARIABLE.finditer(text):
+        if (name := match[1] or match[2]) in values:
+            continue
         line = text.count("\n", 0, match.start()) + 1
         column = match.start() - text.rfind("\n", 0, match.start())
-        hint = f"{suggest(match[1], values)} give it with -v {match[1]}=VALUE".strip()
-        inputs.refuse([Violation(file=file, line=line, column=column, message=f"no value for {match[0]}", hint=hint)])
-        return "unknown"
+        hint = f"{suggest(name, values)} give it with -v {name}=VALUE".strip()
+        violations.append(Violation(file=file, line=line, column=column, message=f"no value for {match[0]}", hint=hint))
+    return violations
 
-    return _VARIABLE.sub(value_of, text)
+
+def _fill_in(text: str, values: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
 
 
 def _steps(field: str, data: Any) -> FieldPath:

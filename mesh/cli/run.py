@@ -31,6 +31,11 @@ def command(
     """Run a scenario in simulation and judge its checks.
 
     Same file and seed, same event hash. Exit code 0: all checks hold; 1: one does not; 2: the file is wrong.
+
+    \b
+    Examples:
+      mesh run shop.yaml
+      mesh run shop.yaml --seed 7 --until 40s -o json
     """
     until_s = None if until is None else read_duration(until, option="--until")
     scenario = load_scenario(scenario_file, settings=settings, seed=seed)

@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
-from mesh.cli.api_client import ApiClient
+from mesh.cli.api_client import ApiClient, RequestRefused
 from mesh.cli.connecting import connect, context_option, form_option
+from mesh.cli.failures import CommandFailed
+from mesh.cli.get import check_meshes
+from mesh.cli.output import warn
 from mesh.cli.resource_tables import instant_of
 from mesh.cli.tables import Cell, Column, Columns, Row, age, count, print_result, table
 from mesh.cli.waiting import refusal_text
@@ -39,6 +42,8 @@ def command(mesh: str | None, watch: bool, form: str, context: str | None) -> in
     client = connect(context)
     query = {"mesh": mesh} if mesh else None
     status = client.get("/status", query)
+    if mesh and not status.get("proxies"):
+        check_meshes(client, [mesh])
     print_result(form, status, lambda: render_status(status))
     return _watch(client, query, form) if watch else 0
 
@@ -47,7 +52,13 @@ def _watch(client: ApiClient, query: Mapping[str, str] | None, form: str) -> int
     """Show it each second; on a terminal in the same place."""
     while True:
         time.sleep(WATCH_S)
-        status = client.get("/status", query)
+        try:
+            status = client.get("/status", query)
+        except RequestRefused:
+            raise
+        except CommandFailed as error:
+            warn(str(error))  # Who watches wants to see it come back.
+            continue
         if sys.stdout.isatty():
             click.echo("\x1b[H\x1b[2J", nl=False)
         print_result(form, status, lambda status=status: render_status(status))  # type: ignore[misc]  # Bound for this round.

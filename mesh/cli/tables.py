@@ -33,11 +33,14 @@ class Cell:
 
 @attrs.frozen
 class Column:
-    """One column: a number's digits stand to the right; `cut` may lose its end where the line is too long."""
+    """One column: a number's digits stand to the right; `cut` may lose its end where the line is too long, `first` before
+    any other does.
+    """
 
     title: str
     right: bool = attrs.field(default=False, kw_only=True)
     cut: bool = attrs.field(default=False, kw_only=True)
+    first: bool = attrs.field(default=False, kw_only=True)
 
 
 Row: TypeAlias = Sequence[str | Cell]
@@ -141,7 +144,7 @@ def _fit(columns: Sequence[Column], widths: list[int]) -> list[int]:
         cuttable = [i for i, column in enumerate(columns) if column.cut and widths[i] > _FLEXIBLE_MIN]
         if not cuttable:
             break
-        widest = max(cuttable, key=lambda i: widths[i])
+        widest = max(cuttable, key=lambda i: (columns[i].first, widths[i]))
         widths[widest] -= 1
         surplus -= 1
     return widths

@@ -77,6 +77,10 @@ def command(scenario_file: Path, data_dir: Path, address: str) -> int:
 
     One process each for the control plane, every sidecar and every service, all on loopback, mutual TLS between the
     sidecars. Prints where to send requests. Ctrl-C drains and ends them all.
+
+    \b
+    Example:
+      mesh up shop.yaml
     """
     inputs = Inputs()
     inputs.read(parse_listen_address, address, option="--address", loopback="the mesh stays on this machine")

@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 import click
 
-from mesh.cli.api_client import ApiClient
+from mesh.cli.api_client import ApiClient, RequestRefused
+from mesh.cli.failures import CommandFailed
 from mesh.cli.output import say
 from mesh.cli.tables import count
 
@@ -46,15 +47,31 @@ def wait_until_live(client: ApiClient, outcome: Mapping[str, Any], *, timeout_s:
     began = time.monotonic()
     revisions = _revisions(outcome)
     pause_s = POLL_S
-    while True:
-        progress = judge(client.get("/status"), revisions)
-        _draw(progress)
-        waited_s = time.monotonic() - began
-        if progress.is_over or waited_s >= timeout_s:
-            _end_drawing()
-            return _conclude(progress, waited_s)
-        time.sleep(min(pause_s, max(0.0, timeout_s - waited_s)))
-        pause_s = min(pause_s * 1.3, POLL_S_MAX)
+    try:
+        while True:
+            progress = _look(client, revisions)
+            waited_s = time.monotonic() - began
+            if isinstance(progress, Progress):
+                _draw(progress)
+            if waited_s >= timeout_s or (isinstance(progress, Progress) and progress.is_over):
+                _end_drawing()
+                return _conclude(progress, waited_s)
+            time.sleep(min(pause_s, max(0.0, timeout_s - waited_s)))
+            pause_s = min(pause_s * 1.3, POLL_S_MAX)
+    except KeyboardInterrupt:
+        _end_drawing()
+        say("no longer waiting: what was applied stays, and goes on to the proxies; see mesh status")
+        raise
+
+
+def _look(client: ApiClient, revisions: Mapping[str, int]) -> Progress | CommandFailed:
+    """Return how far it is, or why nobody knows: a control plane that starts again is waited for."""
+    try:
+        return judge(client.get("/status"), revisions)
+    except RequestRefused:
+        raise
+    except CommandFailed as error:
+        return error
 
 
 def judge(status: Mapping[str, Any], revisions: Mapping[str, int]) -> Progress:
@@ -74,9 +91,12 @@ def judge(status: Mapping[str, Any], revisions: Mapping[str, int]) -> Progress:
 
 
 def refusal_text(proxy: Mapping[str, Any]) -> str:
-    """Return why a proxy refused its configuration, if it did."""
+    """Return why a proxy refused the configuration that it should have, if it did."""
     refusal = proxy.get("refusal")
     if isinstance(refusal, Mapping):
+        # What it refused before, and should no longer have, is the past: somebody has mended it.
+        if refusal.get("version") and refusal["version"] != proxy.get("wantedVersion"):
+            return ""
         return str(refusal.get("reason") or refusal.get("message") or "without a reason")
     return str(refusal) if refusal else ""
 
@@ -112,7 +132,10 @@ def _end_drawing() -> None:
         click.echo("\r\x1b[2K", err=True, nl=False)
 
 
-def _conclude(progress: Progress, waited_s: float) -> bool:
+def _conclude(progress: Progress | CommandFailed, waited_s: float) -> bool:
+    if isinstance(progress, CommandFailed):
+        say(f"applied, but nobody knows who has it after {waited_s:.1f} s: {progress}")
+        return False
     is_live = len(progress.live) == progress.total and not progress.unpublished
     where = f"live on {len(progress.live)} of {count(progress.total, 'proxy')}"
     say(f"{where} after {waited_s:.1f} s")

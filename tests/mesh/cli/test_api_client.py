@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Mesh
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -64,9 +65,7 @@ def test_nobody_there_says_which_address_and_how_to_start_one() -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "the control plane does not know who is asking: Unauthorized: the token expired (show a user token:"),
-        (403, "this is not allowed to you: Access Denied: may not write (ask somebody of the group mesh-system:admin"),
-        (404, "there is no such thing: Not found"),
+        (404, "not found"),
         (409, "somebody else changed it meanwhile: Conflict (get it again, and apply your change to that)"),
         (412, "somebody else changed it meanwhile: Precondition failed"),
         (418, "the control plane refused: Teapot"),
@@ -78,6 +77,36 @@ def test_errors_are_put_into_words(plane: FakeControlPlane, status: int, words: 
     title, _, detail = words.partition(": ")[2].partition(" (")[0].partition(": ")
     plane.answer("GET", "/meshes", problem(status, title, detail), status=status)
     assert failure(client_of(plane.address)).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "words"),
+    [
+        (401, "Unauthorized", "the control plane does not know who is asking: why (show a user token:"),
+        (403, "Access Denied", "this is not allowed to you: why (ask somebody of the group mesh-system:admin"),
+        (404, "Could not retrieve a resource", "not found: why"),
+    ],
+)
+def test_titles_that_say_what_our_words_say_are_left_out(
+    plane: FakeControlPlane, status: int, title: str, words: str
+) -> None:
+    plane.answer("GET", "/meshes", problem(status, title, "why"), status=status)
+    assert failure(client_of(plane.address)).startswith(words)
+
+
+def test_what_is_invalid_is_said_where_it_has_no_place_in_a_file(mesh: Mesh, plane: FakeControlPlane) -> None:
+    reason = "Mesh 'shop': cannot be deleted: there are Dataplanes in it: web-1 (stop their sidecars first)"
+    answer = problem(400, "Could not process a resource", "not valid", invalid_parameters=[{"reason": reason}])
+    plane.answer("DELETE", "/meshes/shop", answer, status=400)
+    assert mesh("delete", "mesh", "shop").errors == [f"the control plane refused: {reason}"]
+
+
+def test_port_for_sidecars_is_no_api(plane: FakeControlPlane) -> None:
+    plane.answer("GET", "/meshes", "", status=400)
+    assert failure(client_of(plane.address)) == (
+        f"what answers at {plane.address} is not a control plane's API"
+        " (its API is on 5681 (http) and 5682 (https); 5678 is for sidecars)"
+    )
 
 
 def test_error_that_is_no_json_is_still_an_error(plane: FakeControlPlane) -> None:
@@ -209,7 +238,10 @@ def tls_server(tmp_path: Path) -> Iterator[str]:
 
 def test_control_plane_is_recognised_by_its_own_authority(tls_server: str, tmp_path: Path) -> None:
     assert client_of(f"https://{tls_server}", ca_cert_file=str(tmp_path / "ca.pem")).get("/meshes") == {}
-    assert "is not vouched for by this machine's authorities" in failure(client_of(f"https://{tls_server}"))
+    unknown = failure(client_of(f"https://{tls_server}", name="prod"))
+    assert "is not vouched for by this machine's authorities" in unknown
+    again = f"mesh config control-planes add --overwrite --name prod --address https://{tls_server}"
+    assert unknown.endswith(f"(name the control plane's ca.pem: {again} --ca-cert-file FILE)")
     (tmp_path / "ca.pem").write_text("junk")
     with pytest.raises(ConfigError, match=r"ca\.pem: cannot read the control plane's CA certificate: no certificate"):
         client_of(f"https://{tls_server}", ca_cert_file=str(tmp_path / "ca.pem")).get("/")

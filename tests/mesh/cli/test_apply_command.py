@@ -9,6 +9,9 @@ import pytest
 from command_line import Mesh
 from fake_control_plane import Answer, Asked, FakeControlPlane, problem
 
+from mesh.cli.api_client import ApiClient, Query
+from mesh.cli.failures import CommandFailed
+
 TIMEOUT = """\
 # how long callers wait
 type: MeshTimeout
@@ -124,7 +127,7 @@ def test_refusal_as_a_whole_is_no_mistake_in_the_file(mesh: Mesh, plane: FakeCon
     plane.answer("POST", "/apply", problem(403, "Access Denied", "user 'jo' may not write MeshTimeout"), status=403)
     ended = mesh("apply", "-f", file)
     assert ended.code == 1
-    assert ended.errors[0].startswith("this is not allowed to you: Access Denied: user 'jo' may not write MeshTimeout")
+    assert ended.errors[0].startswith("this is not allowed to you: user 'jo' may not write MeshTimeout")
 
 
 def test_warnings_are_told_once(mesh: Mesh, plane: FakeControlPlane, tmp_path: Path) -> None:
@@ -187,9 +190,33 @@ def test_variables_are_filled_in_and_kumas_own_templates_stay(
     assert mesh("apply", "-f", file, "-v", "name").errors[0] == "--var: 'name' has no name (write NAME=VALUE)"
 
 
+def test_variable_at_the_end_of_a_mapping_leaves_it_its_brace(
+    mesh: Mesh, plane: FakeControlPlane, tmp_path: Path
+) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("{type: Mesh, labels: {team: {{ team }}, owner: {{{who}}}}, name: {{ name }}}\n")
+    plane.answer("POST", "/apply", results(("created", "Mesh", "", "shop")))
+    assert mesh("apply", "-f", file, "-v", "name=shop", "-v", "team=a", "-v", "who=jo").code == 0
+    sent = plane.bodies("POST", "/apply")[0]["resources"][0]
+    assert (sent["name"], sent["labels"]) == ("shop", {"team": "a", "owner": "jo"})
+
+
+def test_file_with_holes_is_told_for_its_holes_alone(mesh: Mesh, plane: FakeControlPlane, tmp_path: Path) -> None:
+    file = tmp_path / "dataplane.yaml"
+    file.write_text(
+        "type: Dataplane\nname: {{ name }}-1\nmesh: shop\nnetworking: {address: 10.0.0.1, inbound: [{port: {{ port }}}]}\n"
+    )
+    ended = mesh("apply", "-f", file, "-v", "name=web")
+    assert ended.errors == [f"{file}:4:50: no value for {{{{ port }}}} (give it with -v port=VALUE)"]
+    without = mesh("apply", "-f", file)
+    assert without.code == 2
+    assert f"{file}:2:7: no value for {{{{ name }}}} (give it with -v name=VALUE)" in without.errors
+
+
 def test_urls_are_not_fetched(mesh: Mesh, plane: FakeControlPlane) -> None:
     ended = mesh("apply", "-f", "https://example.com/mesh.yaml")
     assert ended.code == 2
+    assert ended.errors[0].startswith("https://example.com/mesh.yaml: ")
     assert "this is a URL, not a file (pipe it in: curl -sf URL | mesh apply -f -)" in ended.errors[0]
 
 
@@ -237,6 +264,48 @@ def test_wait_ends_at_once_when_all_others_are_done_and_one_refused(
     ended = mesh("apply", "-f", file, "--wait", "--timeout", "60s")
     assert ended.code == 1
     assert len([asked for asked in plane.asked if asked.path == "/status"]) == 1
+
+
+def test_wait_forgets_what_was_refused_before_it_was_mended(mesh: Mesh, plane: FakeControlPlane, file: Path) -> None:
+    plane.answer("POST", "/apply", results(("updated", "MeshTimeout", "shop", "soon")))
+    refusal = {"version": "a", "reason": "port 8055 is in use", "count": 1}
+    plane.answer("GET", "/status", status(proxy("web-1", refusal=refusal)))
+    ended = mesh("apply", "-f", file, "--wait", "--timeout", "300ms")
+    assert (ended.code, "refused" in ended.stderr) == (0, False)
+
+
+def test_wait_goes_on_while_the_control_plane_starts_again(
+    mesh: Mesh, plane: FakeControlPlane, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.answer("POST", "/apply", results(("updated", "MeshTimeout", "shop", "soon")))
+    plane.answer("GET", "/status", status(proxy("web-1")))
+    get, failures = ApiClient.get, [CommandFailed("connection refused")]
+
+    def get_later(client: ApiClient, path: str, query: Query | None = None) -> Any:
+        if failures:
+            raise failures[-1] if len(failures) > 1 else failures.pop()
+        return get(client, path, query)
+
+    monkeypatch.setattr(ApiClient, "get", get_later)
+    assert mesh("apply", "-f", file, "--wait").code == 0
+    failures += [CommandFailed("connection refused")] * 2
+    ended = mesh("apply", "-f", file, "--wait", "--timeout", "200ms")
+    assert ended.code == 1
+    assert "applied, but nobody knows who has it after 0.2 s: connection refused" in ended.stderr
+
+
+def test_interrupted_wait_says_that_the_change_stays(
+    mesh: Mesh, plane: FakeControlPlane, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    plane.answer("POST", "/apply", results(("updated", "MeshTimeout", "shop", "soon")))
+    plane.answer("GET", "/status", status(proxy("web-1", acked="a")))
+    monkeypatch.setattr("mesh.cli.waiting.time.sleep", interrupt)
+    ended = mesh("apply", "-f", file, "--wait")
+    assert ended.code == 130
+    assert "no longer waiting: what was applied stays" in ended.stderr
 
 
 def test_resource_of_no_mesh_concerns_every_mesh_and_what_was_unchanged_waits_for_no_revision(

@@ -210,3 +210,9 @@ def test_resources_of_the_readme_are_clean(mesh: Mesh, tmp_path: Path) -> None:
         write(tmp_path, content, name)
     ended = mesh("check", tmp_path, "-o", "json")
     assert (codes(ended.stdout), ended.code) == ([], 0)
+
+
+def test_files_may_be_given_as_to_other_commands(mesh: Mesh, tmp_path: Path) -> None:
+    file, other = write(tmp_path, POLICIES), write(tmp_path, NOTED, "noted.yaml")
+    assert mesh("check", "-f", file, "-f", other).stdout == mesh("check", file, other).stdout
+    assert mesh("check", file, "--output", "json").stdout == mesh("check", file, "-o", "json").stdout

@@ -163,7 +163,7 @@ def test_token_that_is_not_taken_keeps_it_out_and_none_is_warned_of(
     token.write_text(TOKEN)
     refused = mesh(*ADD, "--name", "a", "--address", plane.address, "--token-file", token)
     assert (refused.code, config.exists()) == (1, False)
-    assert "Unauthorized: the token expired" in refused.stderr
+    assert "does not know who is asking: the token expired" in refused.stderr
     assert TOKEN not in refused.stderr
     without = mesh(*ADD, "--name", "a", "--address", plane.address)
     assert without.code == 0

@@ -117,7 +117,18 @@ def test_data_folder_is_one_control_planes(serving: Serving, mesh: Mesh) -> None
 
 def test_store_without_its_key_is_told_and_no_other_key_is_made(tmp_path: Path) -> None:
     (tmp_path / "mesh.db").write_bytes(b"")
-    command = [sys.executable, "-m", "mesh", "control-plane", "--data", str(tmp_path), "--api", "off", "--api-tls", "off"]
+    command = [
+        sys.executable,
+        "-m",
+        "mesh",
+        "control-plane",
+        "--data",
+        str(tmp_path),
+        "--api",
+        "off",
+        "--api-tls",
+        "off",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "holds mesh.db, but not its encryption.key (bring it back from a copy" in ended.stderr

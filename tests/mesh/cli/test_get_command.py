@@ -47,6 +47,9 @@ def test_unknown_kind_gets_a_suggestion(mesh: Mesh, plane: FakeControlPlane) -> 
     assert ended.code == 2
     assert ended.errors == ["unknown kind 'meshtimeuot' (did you mean 'meshtimeout'? all kinds: mesh schema)"]
     assert "its place took MeshRetry" in mesh("get", "Retry").errors[0]
+    assert mesh("get", "policies").errors == [
+        "unknown kind 'policies' (list those of every kind with mesh inspect policies)"
+    ]
 
 
 def test_all_pages_are_listed_unless_one_is_asked_for(mesh: Mesh, plane: FakeControlPlane) -> None:
@@ -183,6 +186,30 @@ def test_export_of_all_without_rights_says_that_secrets_are_missing(mesh: Mesh, 
     ended = mesh("export", "--profile", "all")
     assert ended.code == 0
     assert "warning: without Secrets: only administrators may read them" in ended.stderr
+
+
+def test_export_leaves_out_authorities_which_no_other_control_plane_takes(mesh: Mesh, plane: FakeControlPlane) -> None:
+    plane.list_of("/meshes", [{"type": "Mesh", "name": "shop"}])
+    names = ("ca-shop.default.mesh.local", "dataplane-token-signing-key-shop-1")
+    plane.list_of("/meshes/shop/secrets", [{"type": "Secret", "mesh": "shop", "name": name} for name in names])
+    named = [{"type": "GlobalSecret", "name": name} for name in ("control-plane-ca", "user-token-signing-key-1")]
+    plane.list_of("/global-secrets", named)
+    ended = mesh("export", "--profile", "all", "-o", "json")
+    kept = [item["name"] for item in json.loads(ended.stdout)["items"]]
+    assert kept == ["shop", "user-token-signing-key-1", "dataplane-token-signing-key-shop-1"]
+    assert "warning: without certificate authorities: each control plane has its own" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["export"], ["status"], ["inspect", "services"], ["inspect", "policies"]])
+def test_nothing_in_a_mesh_that_is_not_there_is_a_mistake(
+    mesh: Mesh, plane: FakeControlPlane, command: list[str]
+) -> None:
+    plane.list_of("/meshes", [{"type": "Mesh", "name": "shop"}])
+    plane.answer("GET", "/status", {"revision": 3, "proxies": []})
+    ended = mesh(*command, "-m", "shpo")
+    assert (ended.code, ended.stdout) == (1, "")
+    assert ended.errors == ["there is no mesh 'shpo' (did you mean 'shop'? there are: shop)"]
+    assert mesh(*command, "-m", "shop").code == 0
 
 
 def test_export_warns_of_what_was_redacted(mesh: Mesh, plane: FakeControlPlane) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,10 +202,25 @@ def complete(*words: str) -> list[str]:
         [sys.executable, "-m", "mesh"], env=environment, capture_output=True, text=True, check=False, timeout=30
     )
     assert ended.stderr == ""
-    return [line.partition(",")[2] for line in ended.stdout.splitlines()]
+    return [line.partition(",")[2] for line in ended.stdout.splitlines() if line]
 
 
 def test_shells_complete_verbs_options_and_kinds() -> None:
     assert complete("mesh", "in") == ["inspect"]
     assert "--all-meshes" in complete("mesh", "get", "--a")
     assert complete("mesh", "get", "meshti") == ["meshtimeouts"]
+    assert complete("mesh", "inspect", "meshti") == ["meshtimeout"]
+    assert "meshtimeout" not in complete("mesh", "inspect", "")
+
+
+def test_shells_complete_the_names_of_control_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts = tmp_path / "contexts.yaml"
+    monkeypatch.setenv("MESH_CONFIG", str(contexts))
+    assert complete("mesh", "status", "--context", "") == []
+    contexts.write_text(
+        "current: prod\ncontrolPlanes:\n- {name: prod, address: 'http://a:5681'}\n- {name: dev, address: 'http://b:5681'}\n"
+    )
+    assert complete("mesh", "status", "--context", "p") == ["prod"]
+    assert complete("mesh", "config", "control-planes", "use", "") == ["prod", "dev"]
+    contexts.write_text("{")
+    assert complete("mesh", "status", "--context", "") == []

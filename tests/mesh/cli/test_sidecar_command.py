@@ -161,3 +161,13 @@ def test_ca_certificate_is_looked_for_beside_the_token(mesh: Mesh, files: Files)
     ended = mesh(*arguments)
     assert ended.code == 2
     assert ended.errors[0].startswith(f"{files.ca}: cannot read the control plane's CA certificate")
+
+
+def test_inbound_at_which_its_application_listens_too_is_refused(mesh: Mesh, files: Files) -> None:
+    networking = {"address": "127.0.0.1", "inbound": [{"port": 8080}]}
+    files.dataplane.write_text(json.dumps({**DATAPLANE, "networking": networking}))
+    ended = mesh(*files.arguments())
+    assert ended.code == 2
+    (error,) = ended.errors
+    assert error.startswith(f"{files.dataplane}:1:") and "would both listen on 127.0.0.1:8080" in error
+    assert "set servicePort, or serviceAddress: 127.0.0.1" in error

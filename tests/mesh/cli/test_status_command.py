@@ -8,6 +8,8 @@ import pytest
 from command_line import Mesh
 from fake_control_plane import FakeControlPlane, problem
 
+from mesh.cli.api_client import ApiClient, Query
+from mesh.cli.failures import CommandFailed
 from mesh.cli.status import render_status
 
 NOW = 1_800_000_000.0
@@ -53,6 +55,13 @@ def test_status_says_who_has_what_and_why_not() -> None:
     ]
 
 
+def test_what_was_refused_before_it_was_mended_is_the_past() -> None:
+    refusal = {"version": "0000aaaa", "reason": "port 8055 is in use", "count": 1}
+    mended = {"revision": 42, "proxies": [proxy("web-1", refusal=refusal)]}
+    assert render_status(mended).splitlines()[-1] == "revision 42 is live on 1 of 1 proxy"
+    assert "refused" not in render_status(mended)
+
+
 def test_status_of_nobody_is_a_line() -> None:
     assert render_status({"revision": 3, "proxies": []}) == "revision 3 is live on 0 of 0 proxies"
 
@@ -78,6 +87,28 @@ def test_watching_goes_on_until_it_is_interrupted(
     ended = mesh("status", "--watch")
     assert ended.code == 130
     assert ended.stdout.count("revision 41 is live") == 3
+
+
+def test_watching_outlives_the_control_plane(
+    mesh: Mesh, plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.answer("GET", "/status", STATUS)
+    get, rounds = ApiClient.get, iter(["there", "away", "there"])
+
+    def get_sometimes(client: ApiClient, path: str, query: Query | None = None) -> Any:
+        match next(rounds, "over"):
+            case "over":
+                raise KeyboardInterrupt
+            case "away":
+                raise CommandFailed("no control plane answers")
+        return get(client, path, query)
+
+    monkeypatch.setattr(ApiClient, "get", get_sometimes)
+    monkeypatch.setattr("mesh.cli.status.WATCH_S", 0.0)
+    ended = mesh("status", "--watch")
+    assert ended.code == 130
+    assert ended.stdout.count("revision 41 is live") == 2
+    assert "warning: no control plane answers" in ended.stderr
 
 
 POLICY = """\

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.cli import tables
-from mesh.cli.tables import Cell, Column, Row, age, count, table, to_yaml, to_yaml_stream
+from mesh.cli.tables import Cell, Column, Columns, Row, age, count, table, to_yaml, to_yaml_stream
 from mesh.resources.documents import load_documents
 
 
@@ -26,6 +26,13 @@ def test_only_columns_that_may_be_cut_are_cut_to_fit() -> None:
     assert len(header) <= 100
     # What is longer than the line by its names alone stays whole: it can be found again.
     assert "n" * 150 in table(["NAME", Column("LABELS", cut=True)], [["n" * 150, "l" * 60]])
+
+
+def test_what_matters_least_is_cut_first() -> None:
+    columns: Columns = ["KIND", Column("FROM", cut=True), Column("CONF", cut=True, first=True)]
+    line = table(columns, [["MeshTimeout", "f" * 60, "c" * 40]]).splitlines()[1]
+    assert len(line) == 100
+    assert "f" * 60 in line
 
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
