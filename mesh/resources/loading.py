@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from mesh.model.errors import ConfigError, Violation
-from mesh.resources.documents import Document, parse_documents, wrap
+from mesh.resources.documents import Document, Path, parse_documents, wrap
 from mesh.resources.kubernetes import is_kubernetes, universal_form
 from mesh.resources.legacy.meshes import has_mtls
 from mesh.resources.legacy.rewrite import rewrite
@@ -31,7 +31,8 @@ def load_resources(text_by_file: Mapping[str, str], *, lenient: bool = False) ->
     documents: dict[str, list[Document]] = {}
     unreadable: dict[str, list[Violation]] = {}
     for file, text in text_by_file.items():
-        documents[file], unreadable[file] = parse_documents(text, file=file)
+        parsed, unreadable[file] = parse_documents(text, file=file)
+        documents[file] = [one for document in parsed for one in _expanded(document)]
     mtls_meshes = _mtls_meshes(document for parsed in documents.values() for document in parsed)
     resources: list[Resource] = []
     violations: list[Violation] = []
@@ -96,6 +97,25 @@ def _read_all(documents: Iterable[Document], reading: _Reading) -> Found:
         resources += found[0]
         violations += found[1]
     return resources, violations
+
+
+def _expanded(document: Document) -> Iterator[Document]:
+    """Yield the items of a list as an API gives it (`total` and `items`, Kubernetes' List), or the document itself."""
+    data = document.data
+    items = data.get("items") if isinstance(data, dict) else None
+    if (
+        not isinstance(data, dict)
+        or not isinstance(items, list)
+        or ("total" not in data and data.get("kind") != "List")
+    ):
+        yield document
+        return
+    positions_by_index: dict[str | int, dict[Path, tuple[int, int]]] = {}
+    for path, position in document.positions.items():
+        if len(path) > 1 and path[0] == "items":
+            positions_by_index.setdefault(path[1], {})[path[2:]] = position
+    for index, item in enumerate(items):
+        yield Document(document.file, item, positions_by_index.get(index, {}))
 
 
 def _mtls_meshes(documents: Iterable[Document]) -> frozenset[str]:

@@ -395,3 +395,22 @@ def test_every_kind_has_a_json_schema(kind: Any) -> None:
     described = json.loads(json.dumps(kind_json_schema(kind)))
     assert described["title"] == kind.name
     assert {"type", "name"} <= set(described["required"])
+
+
+def test_lists_of_an_api_are_their_items() -> None:
+    listed = """
+total: 2
+items:
+  - {type: Mesh, name: shop}
+  - {type: MeshTLS, name: t, mesh: shop, labels: 1, spec: {rules: [{default: {mode: Strict}}]}}
+---
+apiVersion: v1
+kind: List
+items: [{apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: bank}}]
+"""
+    assert [text.split(" (")[0] for text in refused(listed)] == [
+        "f.yaml:5:42: labels: expects a mapping of labels, got the number 1"
+    ]
+    loaded = load_resources({"f.yaml": listed.replace("labels: 1", "labels: {}")})
+    assert [(one.kind, one.name) for one in loaded] == [("Mesh", "shop"), ("MeshTLS", "t"), ("Mesh", "bank")]
+    assert loaded[1].source.line == 5
