@@ -9,6 +9,7 @@ import msgspec
 from mesh.config.builder import build_snapshot
 from mesh.config.dependencies import affected
 from mesh.config.index import MeshIndex
+from mesh.config.snapshot import decode_part, redacted
 from mesh.discovery.encoding import EncodedSnapshot, encode_snapshot
 from mesh.model.errors import ConfigError
 from mesh.model.names import ProxyId
@@ -65,8 +66,16 @@ def _differences(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Ite
         if old == new:
             continue
         op = "add" if old is None else "remove" if new is None else "replace"
-        yield PartChange(part=part, op=op, before=_value(old), after=_value(new))
+        shown_before, shown_after = _shown(part, old), _shown(part, new)
+        if shown_before == shown_after:
+            shown_after = {**shown_after, "secret": "another one"}
+        yield PartChange(part=part, op=op, before=shown_before, after=shown_after)
 
 
-def _value(encoded: bytes | None) -> Any:
-    return None if encoded is None else msgspec.json.decode(encoded)
+def _shown(part: str, encoded: bytes | None) -> Any:
+    """Return a part as it may be shown: without what came from Secrets, which whoever may preview may not read."""
+    if encoded is None:
+        return None
+    if part == NOT_BUILT:
+        return msgspec.json.decode(encoded)
+    return msgspec.to_builtins(redacted(decode_part(part, encoded)))

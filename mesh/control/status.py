@@ -41,11 +41,14 @@ class ProxyStatus:
 def delivery_of(stream: ProxyStream, *, published_revision: int) -> Delivery:
     """Return how far the proxy of a stream is."""
     publication = stream.publication
+    wanted_version = publication.wanted.version if publication.wanted else ""
+    refusal = publication.refusal
     return Delivery(
-        wanted=publication.wanted.version if publication.wanted else "",
+        wanted=wanted_version,
         sent=publication.sent_version,
         acked=publication.acked_version,
-        refusal=publication.refusal,
+        # One of a version that is not wanted any more says nothing about now.
+        refusal=refusal if refusal is not None and refusal.version == wanted_version else None,
         revision=published_revision if publication.converged else stream.revision,
         published=published_revision,
         behind_since=stream.behind_since,
