@@ -44,7 +44,7 @@ def _endpoints(written: Iterable[ExternalEndpoint], *, https: bool) -> tuple[End
     endpoints: dict[str, Endpoint] = {}
     for entry in written:
         address, name = entry.address, str(entry.address)
-        hostname = address.host if address.port == usual_port else name
+        hostname = name.removesuffix(f":{usual_port}")  # An IPv6 address keeps its brackets.
         endpoint = Endpoint(name=name, address=address, priority=entry.priority, hostname=hostname)
         endpoints.setdefault(name, endpoint)
     return tuple(endpoints[name] for name in sorted(endpoints))

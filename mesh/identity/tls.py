@@ -14,7 +14,7 @@ from trio.abc import HalfCloseableStream
 from mesh.identity.certificate_path import PeerRefused, Role
 from mesh.identity.handshake import Done, Farewell, Handshake, plain_alert, shake_connection, shake_stream
 from mesh.identity.openssl import NO_CHECK_TIME, check_sni, exchange, load_own_chain, presented_chain
-from mesh.identity.origination import originating_context
+from mesh.identity.origination import Originator
 from mesh.identity.tls_connection import TlsConnection
 from mesh.identity.tls_session import SCRATCH_BYTES, TlsSession
 from mesh.identity.tls_stream import TlsStream
@@ -68,6 +68,7 @@ class OpenSslTls:
         self._dates_by_openssl = dates_by_openssl
         self._cache = PathCache() if cache is None else cache
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._originator = Originator(wall_clock=wall_clock, dates_by_openssl=dates_by_openssl, scratch=self._scratch)
         # Clusters differ in whom they expect, not in credentials: they share OpenSSL's context, which is slow to make.
         self._client_sides: OrderedDict[tuple[Svid | None, tuple[TrustBundle, ...], tuple[str, ...]], _ClientSide]
         self._client_sides = OrderedDict()
@@ -99,9 +100,7 @@ class OpenSslTls:
 
     def originate(self, config: OriginationTls) -> TlsContext:
         """Prepare to call a server outside the mesh. Raises: IdentityError, ConfigError, as `client`."""
-        return originating_context(
-            config, wall_clock=self._wall_clock, dates_by_openssl=self._dates_by_openssl, scratch=self._scratch
-        )
+        return self._originator.prepare(config)
 
     def _client_side(self, config: ClientTls) -> _ClientSide:
         key = (config.svid, config.trust, config.alpn)

@@ -15,6 +15,7 @@ from mesh.model.security import TrustBundle
 
 CACHED_PATHS_MAX = 8192
 CACHED_BUNDLES_MAX = 256
+SHOWN_NAMES_MAX = 8
 
 
 class PathCache:
@@ -121,7 +122,13 @@ def carries_name(names: x509.SubjectAlternativeName | None, server_name: str) ->
     return wanted in patterns or f"*.{wanted.partition('.')[2]}" in patterns
 
 
+def names_text(names: x509.SubjectAlternativeName | None) -> str:
+    """Say which names a certificate carries, the first few of them: a peer may have written thousands."""
+    found = [str(name.value) for name in names or ()]
+    shown = ", ".join(found[:SHOWN_NAMES_MAX])
+    more = f" and {len(found) - SHOWN_NAMES_MAX} more" if len(found) > SHOWN_NAMES_MAX else ""
+    return f"{shown}{more}" or "a certificate without names"
+
+
 def _names_text(leaf: VerifiedLeaf) -> str:
-    if leaf.spiffe_id is not None:
-        return str(leaf.spiffe_id)
-    return ", ".join(str(name.value) for name in leaf.names or ()) or "a certificate without names"
+    return names_text(leaf.names) if leaf.spiffe_id is None else str(leaf.spiffe_id)

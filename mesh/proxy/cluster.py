@@ -14,9 +14,11 @@ from mesh.policy.failure import FailureKind
 from mesh.policy.load_balancing import LoadBalancer, healthy_or_panic, make_balancer
 from mesh.policy.outlier_detection import HostRecord, OutlierDetector
 from mesh.proxy.name_resolution import LocatedEndpoint
-from mesh.proxy.upstream_pool import Resolution, UpstreamEndpoint, UpstreamPool, UpstreamSecurity
+from mesh.proxy.upstream_pool import TLS_REASON, Resolution, UpstreamEndpoint, UpstreamPool, UpstreamSecurity
 from mesh.runtime.environment import Reactor
 from mesh.telemetry.metrics import ClusterStats
+
+TLS_FAILURE_LOG_S = 60.0
 
 
 class ClusterState:
@@ -116,18 +118,18 @@ class ClusterState:
             self.detector.remove_host(state.name)
 
     def _rebuild(self) -> None:
-        selection = healthy_or_panic(self._first_usable(), _usable, self.config.load_balancing.panic_percent)
-        self.panicking = selection.panic
-        hosts = selection.hosts
-        self.balancer = make_balancer(self.config.load_balancing, hosts, self._random) if hosts else None
-
-    def _first_usable(self) -> list[UpstreamEndpoint]:
-        """Return the endpoints of the first priority that has a usable one; where none has, of the first of all."""
         by_priority: dict[int, list[UpstreamEndpoint]] = {}
         for endpoint in self.endpoints.values():
             by_priority.setdefault(endpoint.priority, []).append(endpoint)
         levels = [by_priority[priority] for priority in sorted(by_priority)]
-        return next((level for level in levels if any(map(_usable, level))), levels[0] if levels else [])
+        usable = [level for level in levels if any(map(_usable, level))]
+        # Of the first priority that has a usable endpoint; where none has, of the first of all. No panic while there is
+        # a later one to go to, as in Envoy: its endpoints are better than those that are known to fail.
+        panic_percent = self.config.load_balancing.panic_percent if len(usable) < 2 else 0.0
+        selection = healthy_or_panic((usable or levels or [[]])[0], _usable, panic_percent)
+        self.panicking = selection.panic
+        hosts = selection.hosts
+        self.balancer = make_balancer(self.config.load_balancing, hosts, self._random) if hosts else None
 
     def on_response(self, endpoint: UpstreamEndpoint, status: int) -> None:
         """Tell outlier detection how a try ended."""
@@ -137,13 +139,26 @@ class ClusterState:
         if detector.on_response(health, status, self._reactor.now(), self._random):
             self._on_ejected(endpoint)
 
-    def on_local_failure(self, endpoint: UpstreamEndpoint, kind: FailureKind) -> None:
-        """Tell outlier detection that a try got no response: could not connect, timed out or was reset."""
+    def on_local_failure(self, endpoint: UpstreamEndpoint, kind: FailureKind, reason: str = "") -> None:
+        """Tell outlier detection that a try got no response: could not connect, timed out or was reset.
+
+        `reason`: what the connection broke with. What TLS objects to goes to the log, for an operator has to change it.
+        """
+        if reason.startswith(TLS_REASON):
+            self._log_tls_failure(endpoint, reason)
         detector, health = self.detector, endpoint.health
         if detector is None or health is None:
             return
         if detector.on_local_failure(health, kind, self._reactor.now(), self._random):
             self._on_ejected(endpoint)
+
+    def _log_tls_failure(self, endpoint: UpstreamEndpoint, reason: str) -> None:
+        """Once when it begins and once a minute: every request of its clients may meet it."""
+        now = self._reactor.now()
+        known, logged_at = endpoint.tls_failure
+        if reason != known or now >= logged_at + TLS_FAILURE_LOG_S:
+            endpoint.tls_failure = (reason, now)
+            self._log.warning("endpoint.tls_failed", endpoint=endpoint.name, address=endpoint.label, reason=reason)
 
     def on_connected(self, endpoint: UpstreamEndpoint) -> None:
         """Tell outlier detection that an opaque TCP connection was made: the only success that TCP shows."""

@@ -12,7 +12,9 @@ EVENT_NAMES = (
     "connection.refused",
     "endpoint.ejected",
     "endpoint.returned",
+    "endpoint.tls_failed",
     "probe.verdict_changed",
     "cluster.not_secured",
+    "cluster.not_renewed",
     "name.not_resolved",
 )

@@ -27,7 +27,7 @@ from mesh.proxy.local_reply import (
 from mesh.proxy.plan import RoutePlan
 from mesh.proxy.request_body import NO_BODY, BadBody, RequestBody, RequestStalled
 from mesh.proxy.tcp_relay import relay
-from mesh.proxy.upstream_pool import PoolOverflow
+from mesh.proxy.upstream_pool import PoolOverflow, connect_failure_kind
 from mesh.proxy.upstream_try import UpstreamTry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _REPLY_BY_EXPIRY = {
 class HttpExchange:
     """One request and its response. `run` is the whole life of it."""
 
-    __slots__ = ("body", "head", "http", "record", "retry", "route", "sent")
+    __slots__ = ("body", "broken", "head", "http", "record", "retry", "route", "sent")
 
     def __init__(self, http: "HttpConnection", head: RequestHead, body: RequestBody) -> None:
         self.http = http
@@ -56,6 +56,7 @@ class HttpExchange:
         self.retry: RetryState | None = None
         self.route: RoutePlan
         self.sent = False  # the current try has written to its upstream
+        self.broken = ""  # what the last try's connection broke with
 
     async def run(self) -> bool:
         """Answer the request; return whether the downstream connection may carry another one."""
@@ -165,7 +166,7 @@ class HttpExchange:
             else:
                 stats.retry_overflow += 1
         if isinstance(answer, FailureKind):
-            return upstream_failure(answer, retried=self.record.tries > 1)
+            return upstream_failure(answer, retried=self.record.tries > 1, reason=self.broken)
         return answer
 
     async def _try_once(self, head: bytes) -> "UpstreamTry | FailureKind | LocalReply":
@@ -179,6 +180,7 @@ class HttpExchange:
         if endpoint.hostname:
             head = http.forwarded_head(self.head, self.route, self.record, host=endpoint.hostname)
         self.sent = False
+        reason = ""
         try:
             upstream = attempt.take_idle()
             if upstream is None:
@@ -189,7 +191,12 @@ class HttpExchange:
                 self._begin_try(http.reactor.now())
             connection = upstream.connection
             self.sent = True
-            await connection.send(head + body.kept if body.kept else head)
+            try:
+                await connection.send(head + body.kept if body.kept else head)
+            except BrokenConnection:
+                if connection.secure:
+                    await connection.receive()  # Raises why, where the peer said so by an alert before it closed.
+                raise
             if not body.complete:
                 body.stream_to(connection, http.pump, idle_s=self.route.timeouts.stream_idle_s)
             data = await connection.receive()
@@ -204,8 +211,9 @@ class HttpExchange:
         except PoolOverflow:
             failure = FailureKind.OVERFLOW
         except ConnectFailed as error:
-            failure = FailureKind.CONNECT_TIMEOUT if "timeout" in error.reason else FailureKind.CONNECT_FAILURE
+            failure, reason = connect_failure_kind(error), error.reason
         except BrokenConnection as error:
+            reason = error.reason
             failure = FailureKind.REMOTE_RESET if error.reason == "remote reset" else FailureKind.CONNECTION_TERMINATION
         except RemoteProtocolError:
             failure = FailureKind.PROTOCOL_ERROR
@@ -224,7 +232,8 @@ class HttpExchange:
         attempt.end(reusable=False)
         http.deadlines.end_try()
         http.pump.set_deadline(http.deadlines.earliest())
-        cluster.on_local_failure(endpoint, failure)
+        cluster.on_local_failure(endpoint, failure, reason)
+        self.broken = reason
         return failure
 
     async def _receive_head(self, attempt: UpstreamTry, buffer: bytes) -> None:

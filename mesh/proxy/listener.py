@@ -11,11 +11,10 @@ from mesh.model.errors import BrokenConnection, ClosedConnection, ConnectFailed,
 from mesh.model.names import Address
 from mesh.model.traffic import ResponseFlag, TlsMode
 from mesh.policy.authorization import Verdict
-from mesh.policy.failure import FailureKind
 from mesh.proxy.http_connection import HttpConnection, ProxyContext
 from mesh.proxy.plan import HttpPlan, ListenerPlan, TcpPlan
 from mesh.proxy.tcp_relay import relay
-from mesh.proxy.upstream_pool import PoolOverflow, UpstreamEndpoint
+from mesh.proxy.upstream_pool import PoolOverflow, UpstreamEndpoint, connect_failure_kind
 from mesh.runtime.environment import Connection, ReactorListener, TlsContext
 from mesh.telemetry.request_record import RequestRecord
 
@@ -156,8 +155,7 @@ class ProxyListener:
                 record.flags, record.detail = (ResponseFlag.UPSTREAM_OVERFLOW,), "overflow"
                 return None
             except ConnectFailed as error:
-                kind = FailureKind.CONNECT_TIMEOUT if "timeout" in error.reason else FailureKind.CONNECT_FAILURE
-                cluster.on_local_failure(endpoint, kind)
+                cluster.on_local_failure(endpoint, connect_failure_kind(error), error.reason)
                 record.flags, record.detail = (ResponseFlag.UPSTREAM_CONNECTION_FAILURE,), error.reason
                 continue
             cluster.on_connected(endpoint)

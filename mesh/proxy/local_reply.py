@@ -54,19 +54,23 @@ OVERFLOW = LocalReply(
     headers=b"x-envoy-overloaded: true\r\n",
 )
 
+_BARE_REASONS = ("", "connection failure", *(kind.value for kind in FailureKind))
 
-def upstream_failure(failure: FailureKind, *, retried: bool) -> LocalReply:
-    """The last try ended without a response."""
+
+def upstream_failure(failure: FailureKind, *, retried: bool, reason: str = "") -> LocalReply:
+    """The last try ended without a response; `reason`: what its connection broke with, for the log and not for clients."""
     if failure is FailureKind.PER_TRY_TIMEOUT:
         return PER_TRY_TIMEOUT
     if failure is FailureKind.OVERFLOW:
         return OVERFLOW
     lead = "retried and the latest reset reason: " if retried else "reset reason: "
+    # Envoy's word for the failure says it all, or else what the transport said stands behind it.
+    why = f"{failure.value}|{reason}" if reason not in _BARE_REASONS else failure.value
     return LocalReply(
         status=502 if failure is FailureKind.PROTOCOL_ERROR else 503,
         body=f"upstream connect error or disconnect/reset before headers. {lead}{failure.value}".encode(),
         flags=(failure.flag,),
-        detail=f"upstream_reset_before_response_started{{{failure.value.replace(' ', '_')}}}",
+        detail=f"upstream_reset_before_response_started{{{why.replace(' ', '_')}}}",
     )
 
 

@@ -6,6 +6,7 @@ It asks again every REFRESH_S, beside the request path. A name that stops resolv
 """
 
 import ipaddress
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
@@ -70,6 +71,7 @@ class NameResolver:
         self.addresses_by_name: dict[str, tuple[str, ...]] = {}  # empty: it could not be resolved
         self._env = env
         self._on_change = on_change
+        self._random = env.randomness.stream("proxy", "name-resolution")
         self._pumps: dict[str, Pump] = {}
 
     def want(self, names: Iterable[str]) -> None:
@@ -94,13 +96,14 @@ class NameResolver:
             pump.set_deadline(reactor.now() + RESOLVE_TIMEOUT_S)
             try:
                 found = await reactor.call_trio(self._env.network.resolve, name)
-                # Servers of names turn their answers round: only what is in them counts.
-                self._note(name, tuple(sorted(dict.fromkeys(found))))
+                self._note(name, _of_one_family(found))
             except ConnectFailed as error:
                 self._note_failure(name, error.reason)
             except DeadlineExceeded:
                 self._note_failure(name, "no answer in time")
-            await reactor.sleep(REFRESH_S)
+            pump.set_deadline(math.inf)  # That was the question's, not the pause's.
+            # Drawn, so that not all names of all proxies are asked for in the same instant for ever.
+            await reactor.sleep(REFRESH_S * self._random.uniform(0.9, 1.1))
 
     def _note_failure(self, name: str, reason: str) -> None:
         if name not in self.addresses_by_name:
@@ -111,3 +114,13 @@ class NameResolver:
         if addresses != self.addresses_by_name.get(name):
             self.addresses_by_name[name] = addresses
             self._on_change(name)
+
+
+def _of_one_family(found: Iterable[str]) -> tuple[str, ...]:
+    """Return the IPv4 addresses, sorted; the IPv6 ones where there are none. Source: Envoy dns_lookup_family V4_PREFERRED.
+
+    Hosts without a route for IPv6 are common, and each request that picked such an address would fail. Sorted, since
+    servers of names turn their answers round.
+    """
+    addresses = sorted(dict.fromkeys(found))
+    return tuple(ip for ip in addresses if ":" not in ip) or tuple(addresses)

@@ -12,7 +12,7 @@ import trio
 
 from mesh.config.snapshot import Cluster, IdentityPart, Snapshot, TrustPart
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
-from mesh.model.errors import ConfigError
+from mesh.model.errors import ConfigError, IdentityError, Violation
 from mesh.model.names import Address
 from mesh.model.security import ServerTls, Svid, TrustBundle
 from mesh.proxy.admin import Admin
@@ -119,9 +119,10 @@ class Sidecar:
         self._svid = svid
         self._env.log.info("identity.replaced", spiffe_id=str(svid.spiffe_id), not_after=svid.not_after)
         trust = _trust(self.snapshot)
-        for name in self._parts:
-            self._update_cluster(name, trust)
-        self._update_server_tls(trust)
+        self._server_tls = self._secure_listeners(trust)
+        for name, parts in self._parts.items():
+            self._update_cluster(name, self._secure(parts, trust))
+        self._hand_out_server_tls()
 
     def apply(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the configuration. Raises: ConfigError, and then everything is as it was."""
@@ -137,15 +138,21 @@ class Sidecar:
         identity = snapshot.parts.get("identity")
         own_id = identity.spiffe_id if isinstance(identity, IdentityPart) else ""
         planned = listener_plans(snapshot, cluster_of, own_id, self._planned)
-        opened = self._open_new(planned)
+        try:
+            server_tls = self._secure_listeners(trust)
+            security = {name: self._secure(parts[name], trust) for name in parts}
+            opened = self._open_new(planned)
+        except (ConfigError, IdentityError) as error:
+            self._env.log.error("configuration.refused", reason=str(error))
+            raise error if isinstance(error, ConfigError) else ConfigError([Violation(message=str(error))]) from error
         for name in parts:
             cluster_of(name)
         self.clusters.update(created)
-        self.snapshot, self._parts = snapshot, parts
+        self.snapshot, self._parts, self._server_tls = snapshot, parts, server_tls
         for name in parts:
-            self._update_cluster(name, trust)
+            self._update_cluster(name, security[name])
         self._update_listeners(planned, opened)
-        self._update_server_tls(trust)
+        self._hand_out_server_tls()
         for name in [name for name in self.clusters if name not in parts]:
             self.clusters.pop(name).close()
             self._security.forget(name)
@@ -165,8 +172,7 @@ class Sidecar:
                     listener = ProxyListener(entry.plan, context=self.context, log=self._env.log)
                     listener.open()
                     opened[address] = listener
-        except ConfigError as error:
-            self._env.log.error("configuration.refused", reason=str(error))
+        except ConfigError:
             for listener in opened.values():
                 listener.close()
             raise
@@ -184,13 +190,14 @@ class Sidecar:
                 self._listeners[address].replace_plan(entry.plan)
         self._planned = planned
 
-    def _update_cluster(self, name: str, trust: tuple[TrustBundle, ...]) -> None:
-        """Bring a cluster up to date with its parts, our certificate and the addresses of its names."""
+    def _update_cluster(self, name: str, security: UpstreamSecurity) -> None:
+        """Bring a cluster up to date with its parts and the addresses of its names."""
         parts = self._parts[name]
         located = locate(parts.endpoints, self._resolver.addresses_by_name)
-        self.clusters[name].update(parts.config, located, self._secure(parts, trust))
+        self.clusters[name].update(parts.config, located, security)
 
     def _secure(self, parts: ClusterParts, trust: tuple[TrustBundle, ...]) -> UpstreamSecurity:
+        """Raises: IdentityError (an unusable root of our own trust), ConfigError."""
         if parts.origination is not None:
             return self._security.outside(parts.config, parts.origination, parts.hosts)
         return self._security.inside(parts.config, self._svid, trust)
@@ -199,20 +206,25 @@ class Sidecar:
         trust = _trust(self.snapshot)
         for name, parts in self._parts.items():
             if host in parts.hosts:
-                self._update_cluster(name, trust)
+                self._update_cluster(name, self._secure(parts, trust))
 
     def _reread_host_files(self) -> None:
         """Certificates that lie on this host may have been renewed, or be there at last."""
         trust = _trust(self.snapshot)
         for name, parts in self._parts.items():
             if parts.origination is not None and lies_here(parts.origination):
-                self._update_cluster(name, trust)
+                self._update_cluster(name, self._secure(parts, trust))
 
-    def _update_server_tls(self, trust: tuple[TrustBundle, ...]) -> None:
-        if self._svid is not None:
-            wanted = ServerTls(svid=self._svid, trust=trust)
-            if self._server_tls is None or self._server_tls[0] != wanted:
-                self._server_tls = (wanted, self._env.tls.server(wanted))
+    def _secure_listeners(self, trust: tuple[TrustBundle, ...]) -> tuple[ServerTls, TlsContext] | None:
+        """Return the inbounds' side of TLS; None without a certificate. Raises: IdentityError (an unusable root)."""
+        if self._svid is None:
+            return None
+        wanted = ServerTls(svid=self._svid, trust=trust)
+        if self._server_tls is not None and self._server_tls[0] == wanted:
+            return self._server_tls
+        return (wanted, self._env.tls.server(wanted))
+
+    def _hand_out_server_tls(self) -> None:
         context = None if self._server_tls is None else self._server_tls[1]
         for listener in self._listeners.values():
             listener.tls = context

@@ -13,11 +13,20 @@ import attrs
 from mesh.model.errors import BrokenConnection, ConnectFailed, DeadlineExceeded, IdentityError, MeshError
 from mesh.model.names import Address
 from mesh.policy.circuit_breaking import CircuitBreaker
+from mesh.policy.failure import FailureKind
 from mesh.policy.outlier_detection import HostRecord
 from mesh.protocol.http1 import ResponseParser
 from mesh.runtime.environment import Connection, Reactor, TlsContext
 from mesh.runtime.pump import Signal
 from mesh.telemetry.metrics import ClusterStats
+
+TIMEOUT_REASON = "connection timeout"
+TLS_REASON = "TLS error: "
+
+
+def connect_failure_kind(error: ConnectFailed) -> FailureKind:
+    """Return what a failed connect counts as."""
+    return FailureKind.CONNECT_TIMEOUT if error.reason == TIMEOUT_REASON else FailureKind.CONNECT_FAILURE
 
 
 class PoolOverflow(MeshError):
@@ -40,7 +49,7 @@ class UpstreamSecurity:
         """Return the context for an endpoint; None: plaintext. Raises: ConnectFailed."""
         context = self.context or self.context_by_host.get(host)
         if context is None and self.required:
-            raise ConnectFailed(f"TLS error: {self.refusal or 'this proxy has no certificate yet'}")
+            raise ConnectFailed(f"{TLS_REASON}{self.refusal or 'this proxy has no certificate yet'}")
         return context
 
 
@@ -95,6 +104,7 @@ class UpstreamEndpoint:
         "priority",
         "removed",
         "resolution",
+        "tls_failure",
         "waiting",
         "weight",
     )
@@ -115,6 +125,7 @@ class UpstreamEndpoint:
         self.idle: list[UpstreamConnection] = []
         self.waiting = Signal(reactor)
         self.health = health
+        self.tls_failure = ("", 0.0)  # the last one in the log, and when it was logged
 
 
 class UpstreamConnection:
@@ -122,11 +133,11 @@ class UpstreamConnection:
 
     __slots__ = ("connection", "disturbed", "endpoint", "era", "idle", "idle_since", "parser", "pool")
 
-    def __init__(self, pool: "UpstreamPool", endpoint: UpstreamEndpoint, connection: Connection) -> None:
+    def __init__(self, pool: "UpstreamPool", endpoint: UpstreamEndpoint, connection: Connection, era: int) -> None:
         self.pool = pool
         self.endpoint = endpoint
         self.connection = connection
-        self.era = pool.era
+        self.era = era
         self.parser = ResponseParser()
         self.idle = False
         self.idle_since = 0.0
@@ -213,9 +224,11 @@ class UpstreamPool:
         pump.set_deadline(min(deadline, connect_deadline))
         connection: Connection | None = None
         try:
-            tls = self.security.context_for(endpoint.host)
+            self.security.context_for(endpoint.host)  # Nobody is connected to in vain.
             address = endpoint.address if endpoint.resolution is None else await endpoint.resolution.wait()
             connection = await self._reactor.connect(address)
+            # Both as they are now: they may have changed while we waited, and will while hands are shaken.
+            era, tls = self.era, self.security.context_for(endpoint.host)
             if tls is not None:
                 connection = await tls.handshake(connection)
         except BaseException as error:
@@ -224,16 +237,17 @@ class UpstreamPool:
             self.forget(endpoint)
             self._stats.connect_fail += 1
             if isinstance(error, DeadlineExceeded) and connect_deadline <= deadline:
-                raise ConnectFailed("connection timeout") from error
-            if isinstance(error, IdentityError):
-                raise ConnectFailed(f"TLS error: {error}") from error
+                raise ConnectFailed(TIMEOUT_REASON) from error
             if isinstance(error, BrokenConnection) and not isinstance(error, ConnectFailed):
-                raise ConnectFailed("remote connection failure") from error
+                tls_failed = error.reason.startswith(TLS_REASON)
+                raise ConnectFailed(error.reason if tls_failed else "remote connection failure") from error
+            if isinstance(error, IdentityError):
+                raise ConnectFailed(f"{TLS_REASON}{error}") from error
             raise
         finally:
             pump.set_deadline(deadline)
         self._stats.connections_total += 1
-        return UpstreamConnection(self, endpoint, connection)
+        return UpstreamConnection(self, endpoint, connection, era)
 
     def release(self, upstream: UpstreamConnection) -> None:
         """Take a connection back whose response has been read whole."""

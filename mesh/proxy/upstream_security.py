@@ -1,11 +1,13 @@
 """How each cluster's connections are protected: by our own identity inside the mesh, by Origination to servers outside.
 
 Owns: the TLS contexts of clusters, made once per set of credentials. Reads certificates that lie on this host (again
-at each look, so that they can be renewed in place). What cannot be prepared leaves its cluster without a context, and
-so without connections; other clusters do not notice.
+at each look, so that they can be renewed in place, and keeps the last good ones meanwhile). What cannot be prepared
+leaves its cluster without a context, and so without connections; other clusters do not notice.
 """
 
 from collections.abc import Iterable
+
+import attrs
 
 from mesh.config.snapshot import Cluster, Origination, PemSource, Verification
 from mesh.model.errors import ConfigError, IdentityError
@@ -26,12 +28,22 @@ class SourceUnreadable(IdentityError):
     """The operator's: a certificate or key that a policy names cannot be read. Its cluster is not called."""
 
 
+@attrs.define(eq=False)
+class _Kept:
+    """What was made for a cluster, and what it was made from: what was read, and for servers outside where it stood."""
+
+    security: UpstreamSecurity
+    made_from: object
+    asked: object = None
+    complaint: str = ""  # why it could not be renewed from there since, as the log says
+
+
 class ClusterSecurity:
     """Makes and keeps `UpstreamSecurity`; the same object comes back while nothing has changed."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self._kept: dict[str, tuple[object, UpstreamSecurity]] = {}  # by cluster: what it was made from, and it
+        self._kept: dict[str, _Kept] = {}  # by cluster
 
     def inside(self, config: Cluster, svid: Svid | None, trust: tuple[TrustBundle, ...]) -> UpstreamSecurity:
         """Protect calls to a service of the mesh. Raises: IdentityError."""
@@ -46,42 +58,49 @@ class ClusterSecurity:
             sni=config.tls.sni,
         )
         kept = self._kept.get(config.name)
-        if kept is not None and kept[0] == wanted:
-            return kept[1]
+        if kept is not None and kept.made_from == wanted:
+            return kept.security
         security = UpstreamSecurity(required=True, context=self._env.tls.client(wanted))
-        self._kept[config.name] = (wanted, security)
+        self._kept[config.name] = _Kept(security, wanted)
         return security
 
     def outside(self, config: Cluster, origination: Origination, hosts: Iterable[str]) -> UpstreamSecurity:
         """Protect calls to servers outside the mesh that the configuration calls `hosts`."""
         # What travels as opaque bytes to us is HTTP/2 to the server, which takes it only when it was agreed on.
         alpn = ("h2",) if config.protocol in _HTTP2 else ()
-        try:
-            wanted = {host: self._originating(origination, host, alpn) for host in sorted(set(hosts))}
-        except SourceUnreadable as error:
-            return self._refusal(origination.cluster, str(error))
+        names = sorted(set(hosts))
         kept = self._kept.get(origination.cluster)
-        if kept is not None and kept[0] == wanted:
-            return kept[1]
         try:
+            wanted = {host: self._originating(origination, host, alpn) for host in names}
+            if kept is not None and kept.made_from == wanted:
+                kept.complaint = ""
+                return kept.security
             contexts = {host: self._env.tls.originate(config) for host, config in wanted.items()}
         except (IdentityError, ConfigError) as error:
-            return self._refusal(origination.cluster, str(error))
+            return self._refusal(origination.cluster, str(error), asked=(origination, names, alpn))
         security = UpstreamSecurity(required=True, context_by_host=contexts)
-        self._kept[origination.cluster] = (wanted, security)
+        self._kept[origination.cluster] = _Kept(security, wanted, asked=(origination, names, alpn))
         return security
 
     def forget(self, cluster: str) -> None:
         self._kept.pop(cluster, None)
 
-    def _refusal(self, cluster: str, reason: str) -> UpstreamSecurity:
+    def _refusal(self, cluster: str, reason: str, *, asked: object) -> UpstreamSecurity:
+        """Return what there is while something cannot be read: of what was asked before the last that was good, else nothing.
+
+        Files are renewed one after the other: between them a certificate and its key do not belong together.
+        """
         kept = self._kept.get(cluster)
-        if kept is not None and kept[0] == reason:
-            return kept[1]
-        self._env.log.error("cluster.not_secured", cluster=cluster, reason=reason)
-        security = UpstreamSecurity(required=True, refusal=reason)
-        self._kept[cluster] = (reason, security)
-        return security
+        if kept is None or kept.asked != asked:
+            security = UpstreamSecurity(required=True, refusal=reason)
+            kept = self._kept[cluster] = _Kept(security, None, asked)
+        elif kept.security.refusal and kept.security.refusal != reason:
+            kept.security = UpstreamSecurity(required=True, refusal=reason)
+        if kept.complaint != reason:
+            kept.complaint = reason
+            event = "cluster.not_secured" if kept.security.refusal else "cluster.not_renewed"
+            self._env.log.error(event, cluster=cluster, reason=reason)
+        return kept.security
 
     def _originating(self, origination: Origination, host: str, alpn: tuple[str, ...]) -> OriginationTls:
         """Raises: SourceUnreadable."""

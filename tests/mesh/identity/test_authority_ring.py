@@ -61,7 +61,7 @@ def test_valid_leaves_are_trusted_by_all_who_got_the_bundles_in_time(
         # A peer holds the bundle that was current up to `delay_s` ago; it asks the ring at least that often.
         held = [bundle for since, bundle in bundles if since <= now - delay_s] or [bundles[0][1]]
         for issued_at, chain in leaves:
-            if issued_at <= now <= issued_at + LEAF_S:
+            if issued_at <= now <= int(issued_at + LEAF_S):  # Certificates end at whole seconds.
                 for bundle in (held[-1], bundles[-1][1]):
                     assert verify_peer(chain, trust=(bundle,), role=Role.CLIENT, now=now) == WEB
 

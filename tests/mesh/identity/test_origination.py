@@ -1,8 +1,13 @@
 """Which servers outside the mesh are taken for the ones that are called, by what their certificates say."""
 
+import gc
+import ssl
+
 import pytest
 import trio
+import trio.testing
 
+from mesh.identity import origination
 from mesh.identity.authority import Authority, issue_svid
 from mesh.identity.certificate import chain_der, decode_chain, subject_alternative_names
 from mesh.identity.certificate_path import Fault, PeerRefused
@@ -10,7 +15,7 @@ from mesh.identity.origination import ServerVerifier, carries_pattern
 from mesh.identity.tls import OpenSslTls
 from mesh.model.errors import ConfigError, IdentityError
 from mesh.model.names import SpiffeId
-from mesh.model.security import NamePattern, OriginationTls, ServerTls
+from mesh.model.security import NamePattern, OriginationTls, ServerTls, TlsVersion
 from mesh.runtime.real.randomness import SystemRandomness
 
 NOW = 1_800_000_000.0
@@ -102,3 +107,24 @@ def test_streams_are_protected_alike() -> None:
             assert await stream.receive_some() == b"hello"
 
     trio.run(main)
+
+
+def test_servers_that_live_by_the_same_roots_share_what_is_slow_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[OriginationTls] = []
+    make = origination._new_context
+
+    def counted(config: OriginationTls, *, dates_by_openssl: bool) -> ssl.SSLContext:
+        made.append(config)
+        return make(config, dates_by_openssl=dates_by_openssl)
+
+    monkeypatch.setattr(origination, "_new_context", counted)
+    tls = OpenSslTls(lambda: NOW)
+    contexts = [tls.originate(OriginationTls(sni=f"s{n}.test", names=(NamePattern(value="s"),))) for n in range(9)]
+    assert made == [OriginationTls()]
+    tls.originate(OriginationTls(version_min=TlsVersion.TLS13))
+    assert len(made) == 2
+    # Nobody calls by it any more: a later one reads the roots again, which may have been renewed.
+    contexts.clear()
+    gc.collect()
+    tls.originate(OriginationTls())
+    assert len(made) == 3

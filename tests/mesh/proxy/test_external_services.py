@@ -1,151 +1,40 @@
-"""Calls to servers outside the mesh: TLS begun by the sidecar against real OpenSSL, and names resolved by it."""
+"""Calls to servers outside the mesh: TLS begun by the sidecar against real OpenSSL."""
 
 import ssl
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import pytest
+import structlog
 import trio
 
 from mesh.config.snapshot import (
-    Cluster,
-    ClusterEndpoints,
-    Endpoint,
     Origination,
-    OutboundListener,
-    Part,
     PemSource,
-    Route,
     Snapshot,
-    UpstreamTls,
     Verification,
 )
-from mesh.identity.authority import Authority, issue_svid
 from mesh.identity.tls import OpenSslTls
-from mesh.model.errors import ConnectFailed
-from mesh.model.names import Address, SpiffeId
+from mesh.model.names import Address
 from mesh.model.security import NamePattern, TlsVersion
 from mesh.model.traffic import Protocol, ResponseFlag
-from mesh.proxy import name_resolution, sidecar
+from mesh.proxy import sidecar
 from mesh.proxy.admin import Admin
 from mesh.runtime.real import wall_clock
-from mesh.runtime.real.randomness import SystemRandomness
-from tests.mesh.proxy.laboratory import Lab, Upstream, UpstreamCall, free_port, with_sidecar
-
-RANDOM = SystemRandomness(3).stream("serials")
-AUTHORITY = Authority.create("outside", now=wall_clock(), serial_random=RANDOM)
-STRANGER = Authority.create("outside", now=wall_clock(), serial_random=RANDOM)
-NAME = "api.example.com"
-ROOT = PemSource(text=AUTHORITY.root_pem)
-
-
-def certificate(authority: Authority = AUTHORITY, *names: str, lifetime_s: float = 600.0) -> Any:
-    return issue_svid(
-        authority,
-        SpiffeId("outside", "/server"),
-        lifetime_s=lifetime_s,
-        now=wall_clock(),
-        serial_random=RANDOM,
-        names=names or (NAME,),
-    )
-
-
-def server_context(folder: Any, own: Any = None, *, client_root: str = "") -> ssl.SSLContext:
-    own = own or certificate()
-    (folder / "server.pem").write_text(own.chain_pem + own.private_key_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    if client_root:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=client_root)
-    return context
-
-
-@attrs.define
-class Names:
-    """A network that only resolves; `known` is read at each question. A name that is absent is unknown."""
-
-    known: dict[str, Sequence[str]]
-    asked: list[str] = attrs.field(factory=list)
-    gate: trio.Event | None = None
-
-    async def resolve(self, name: str) -> Sequence[str]:
-        self.asked.append(name)
-        if self.gate is not None:
-            await self.gate.wait()
-        await trio.lowlevel.checkpoint()
-        if name not in self.known:
-            raise ConnectFailed("dns resolution failure")
-        return self.known[name]
-
-
-def parts_of(
-    port: int,
-    endpoints: Sequence[Address],
-    origination: Origination | None = None,
-    *,
-    cluster: str = "api",
-    priorities: Sequence[int] = (),
-) -> list[Part]:
-    found = [
-        Endpoint(name=str(address), address=address, hostname=address.host, priority=priority)
-        for address, priority in zip(endpoints, priorities or [0] * len(endpoints), strict=True)
-    ]
-    parts: list[Part] = [
-        Cluster(name=cluster, protocol=Protocol.HTTP, tls=UpstreamTls() if origination else None),
-        ClusterEndpoints(cluster=cluster, endpoints=tuple(found)),
-        OutboundListener(
-            name=cluster,
-            address=Address("127.0.0.1", port),
-            protocol=Protocol.HTTP,
-            routes=(Route(name=cluster, cluster=cluster),),
-        ),
-    ]
-    return parts if origination is None else [attrs.evolve(origination, cluster=cluster), *parts]
-
-
-def run(
-    tmp_path: Any, body: Any, origination: Origination | None, *, server: ssl.SSLContext | None = None, **env: Any
-) -> None:
-    """Run `body(lab, upstream)` with the upstream reached as `NAME`, which is 127.0.0.1 unless a network says otherwise."""
-    network = env.pop("network", None) or Names({NAME: ("127.0.0.1",)})
-
-    async def main() -> None:
-        upstream = Upstream([ok], tls=server)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(upstream.serve)
-            place = Address(NAME, upstream.address.port)
-            await with_sidecar(
-                tmp_path,
-                lambda port: parts_of(port, [place], origination),
-                lambda lab: body(lab, upstream),
-                network=network,
-                **env,
-            )
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
-
-
-async def ok(call: UpstreamCall) -> None:
-    await call.answer()
-
-
-def ask_once(tmp_path: Any, origination: Origination, tls: ssl.SSLContext) -> tuple[int, str]:
-    """Return the status of one request, and why it was not answered by the server."""
-    answers = []
-
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        response = await lab.request()
-        answers.append((response.status, lab.records[0].detail))
-
-    run(tmp_path, body, origination, server=tls)
-    return answers[0]
-
-
-def tells(**fields: Any) -> Origination:
-    return Origination(cluster="api", **fields)
+from tests.mesh.proxy.laboratory import Lab, Upstream, free_port
+from tests.mesh.proxy.outside_world import (
+    AUTHORITY,
+    NAME,
+    ROOT,
+    STRANGER,
+    Names,
+    ask_once,
+    certificate,
+    parts_of,
+    run,
+    server_context,
+    tells,
+)
 
 
 def test_a_server_is_called_by_its_own_name(tmp_path: Any) -> None:
@@ -188,9 +77,24 @@ PREFIX = (NamePattern(value="api.exam", prefix=True),)
 def test_a_server_proves_what_is_asked_of_it(tmp_path: Any, origination: Origination, status: int) -> None:
     answered, detail = ask_once(tmp_path, origination, server_context(tmp_path))
     assert answered == status
-    assert detail == (
-        "via_upstream" if status == 200 else "upstream_reset_before_response_started{remote_connection_failure}"
-    )
+    reset = "upstream_reset_before_response_started{remote_connection_failure|TLS_error:_"
+    assert detail == "via_upstream" if status == 200 else detail.startswith(reset)
+
+
+def test_the_log_says_once_why_a_server_is_refused(tmp_path: Any) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        with structlog.testing.capture_logs() as logged:
+            lab.sidecar.apply(
+                Snapshot.of(*parts_of(lab.port, [Address(NAME, upstream.address.port)], tells(roots=OTHER_ROOT)))
+            )
+            for _ in range(3):
+                assert (await lab.request()).status == 503
+        told = [entry for entry in logged if entry["event"] == "endpoint.tls_failed"]
+        assert [(entry["cluster"], entry["log_level"]) for entry in told] == [("api", "warning")]
+        assert "unable to get local issuer certificate" in told[0]["reason"]
+        assert "unable_to_get_local_issuer_certificate" in lab.records[-1].detail
+
+    run(tmp_path, body, None, server=server_context(tmp_path))
 
 
 def test_a_wildcard_stands_for_one_label(tmp_path: Any) -> None:
@@ -323,6 +227,37 @@ def test_a_file_that_is_there_at_last_is_used(tmp_path: Any, monkeypatch: pytest
     run(tmp_path, body, tells(roots=PemSource(path="/ca.pem")), server=server_context(tmp_path), host_files=host)
 
 
+def test_files_that_are_being_renewed_do_not_interrupt(tmp_path: Any) -> None:
+    old, new = certificate(AUTHORITY, "client"), certificate(AUTHORITY, "client")
+    host = Host({"/c.pem": old.chain_pem.encode(), "/k.pem": old.private_key_pem.encode()})
+    tls = server_context(tmp_path, client_root=AUTHORITY.root_pem)
+    shown = tells(roots=ROOT, certificate=PemSource(path="/c.pem"), private_key=PemSource(path="/k.pem"))
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        assert (await lab.request()).status == 200
+        pool = lab.sidecar.clusters["api"].pool
+        good = pool.security
+        with structlog.testing.capture_logs() as logged:
+            lab.sidecar._env = lab.sidecar._security._env = attrs.evolve(lab.env, log=structlog.get_logger())
+            host.files["/c.pem"] = new.chain_pem.encode()
+            for _ in range(2):
+                lab.sidecar._reread_host_files()
+            assert pool.security is good
+            assert (await lab.request()).status == 200
+        assert [(entry["event"], entry["cluster"]) for entry in logged] == [("cluster.not_renewed", "api")]
+        host.files["/k.pem"] = new.private_key_pem.encode()
+        lab.sidecar._reread_host_files()
+        assert pool.security is not good
+        assert (await lab.request()).status == 200
+        # Whoever asks for something else does not get what was good before.
+        place = Address(NAME, upstream.address.port)
+        other = tells(roots=PemSource(path="/absent.pem"))
+        lab.sidecar.apply(Snapshot.of(*parts_of(lab.port, [place], other)))
+        assert (await lab.request()).status == 503
+
+    run(tmp_path, body, shown, server=tls, host_files=host)
+
+
 def test_connections_made_under_laxer_rules_are_not_used_again(tmp_path: Any) -> None:
     async def body(lab: Lab, upstream: Upstream) -> None:
         assert (await lab.request()).status == 200
@@ -330,6 +265,58 @@ def test_connections_made_under_laxer_rules_are_not_used_again(tmp_path: Any) ->
         assert upstream.connections == 1
         place = Address(NAME, upstream.address.port)
         lab.sidecar.apply(Snapshot.of(*parts_of(lab.port, [place], tells(roots=OTHER_ROOT))))
+        assert (await lab.request()).status == 503
+
+    run(tmp_path, body, tells(verification=Verification.SKIP_ALL), server=server_context(tmp_path))
+
+
+def test_a_request_that_waits_for_a_name_goes_by_the_rules_of_when_it_is_known(tmp_path: Any) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lab.request)
+            await trio.sleep(0.05)
+            place = Address(NAME, upstream.address.port)
+            lab.sidecar.apply(Snapshot.of(*parts_of(lab.port, [place], tells(roots=ROOT))))
+            assert network.gate is not None
+            network.gate.set()
+        assert lab.records[0].status == 503
+        assert upstream.calls == []
+
+    async def main() -> None:
+        network.gate = trio.Event()
+
+    network = Names({NAME: ("127.0.0.1",)})
+    trio.run(main)
+    run(tmp_path, body, None, network=network)
+
+
+@attrs.define(eq=False)
+class Slow:
+    """TLS whose handshakes are done only when the gate has been opened."""
+
+    context: Any
+    lab: Lab
+    reached: trio.Event = attrs.Factory(trio.Event)
+    gate: trio.Event = attrs.Factory(trio.Event)
+
+    async def handshake(self, connection: Any) -> Any:
+        protected = await self.context.handshake(connection)
+        self.reached.set()
+        await self.lab.env.reactor.call_trio(self.gate.wait)
+        return protected
+
+
+def test_a_connection_whose_handshake_was_laxer_is_not_used_again(tmp_path: Any) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        contexts: Any = lab.sidecar.clusters["api"].pool.security.context_by_host
+        slow = contexts[NAME] = Slow(contexts[NAME], lab)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lab.request)
+            await slow.reached.wait()
+            place = Address(NAME, upstream.address.port)
+            lab.sidecar.apply(Snapshot.of(*parts_of(lab.port, [place], tells(roots=OTHER_ROOT))))
+            slow.gate.set()
+        assert [record.status for record in lab.records] == [200]
         assert (await lab.request()).status == 503
 
     run(tmp_path, body, tells(verification=Verification.SKIP_ALL), server=server_context(tmp_path))
@@ -346,99 +333,3 @@ def test_secrets_are_not_in_the_configuration_dump(tmp_path: Any) -> None:
         assert b"PRIVATE KEY" not in dumped and b"(hidden)" in dumped and b"origination/api" in dumped
 
     run(tmp_path, body, shown, server=server_context(tmp_path))
-
-
-# Names.
-
-
-def test_a_request_waits_until_the_name_is_known(tmp_path: Any) -> None:
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        async def let_go() -> None:
-            await trio.sleep(0.05)
-            assert network.gate is not None
-            network.gate.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_go)
-            assert (await lab.request()).status == 200
-        assert [endpoint.label for endpoint in lab.sidecar.clusters["api"].endpoints.values()] == [
-            str(upstream.address)
-        ]
-        assert (await lab.request()).status == 200
-        assert lab.sidecar.clusters["api"].breaker.connections == 1
-
-    async def main() -> None:
-        network.gate = trio.Event()
-
-    network = Names({NAME: ("127.0.0.1",)})
-    trio.run(main)
-    run(tmp_path, body, None, network=network)
-
-
-def test_a_name_that_nobody_knows_is_no_endpoint(tmp_path: Any) -> None:
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        assert (await lab.request()).status == 503
-        assert lab.records[0].flags == (ResponseFlag.UPSTREAM_CONNECTION_FAILURE,)
-
-    run(tmp_path, body, None, network=Names({}))
-
-
-def test_waiting_ends_with_the_cluster(tmp_path: Any) -> None:
-    network = Names({})
-
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        async def take_away() -> None:
-            await trio.sleep(0.05)
-            lab.sidecar.apply(Snapshot({}))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(take_away)
-            assert (await lab.request()).status == 503
-
-    async def main() -> None:
-        network.gate = trio.Event()
-
-    trio.run(main)
-    run(tmp_path, body, None, network=network)
-
-
-def test_names_are_asked_for_again(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(name_resolution, "REFRESH_S", 0.01)
-    network = Names({NAME: ("127.0.0.9",)})
-
-    async def addresses(lab: Lab, wanted: list[str]) -> None:
-        with trio.fail_after(5):
-            while [e.address.host for e in lab.sidecar.clusters["api"].endpoints.values()] != wanted:
-                await trio.sleep(0.01)
-
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        await addresses(lab, ["127.0.0.9"])
-        assert (await lab.request()).status == 503
-        network.known[NAME] = ("127.0.0.2", "127.0.0.1")
-        await addresses(lab, ["127.0.0.1", "127.0.0.2"])
-        balancer = lab.sidecar.clusters["api"].balancer
-        del network.known[NAME]
-        asked = len(network.asked)
-        while len(network.asked) < asked + 3:
-            await trio.sleep(0.01)
-        # It keeps what it was, and whoever turned the balancer goes on.
-        await addresses(lab, ["127.0.0.1", "127.0.0.2"])
-        assert lab.sidecar.clusters["api"].balancer is balancer
-        lab.sidecar.apply(Snapshot({}))
-        asked = len(network.asked)
-        await trio.sleep(0.05)
-        assert len(network.asked) <= asked + 1
-
-    run(tmp_path, body, None, network=network)
-
-
-def test_a_later_priority_is_used_while_the_earlier_ones_are_away(tmp_path: Any) -> None:
-    async def body(lab: Lab, upstream: Upstream) -> None:
-        near, far = Address("near.test", upstream.address.port), Address("127.0.0.1", upstream.address.port)
-        parts = parts_of(lab.port, [near, far], priorities=[0, 1])
-        lab.sidecar.apply(Snapshot.of(*parts))
-        with trio.fail_after(5):
-            while (await lab.request()).status != 200:
-                await trio.sleep(0.01)
-
-    run(tmp_path, body, None, network=Names({}))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from mesh.config.snapshot import (
@@ -11,16 +12,22 @@ from mesh.config.snapshot import (
     OutboundListener,
     Part,
     Snapshot,
+    TrustPart,
     decode_part,
     encode_part,
     part_key,
 )
-from mesh.model.names import Address
+from mesh.identity.authority import Authority, issue_svid
+from mesh.model.errors import ConfigError
+from mesh.model.names import Address, SpiffeId
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import Balancer, LoadBalancing
+from mesh.runtime.real import wall_clock
+from mesh.runtime.real.randomness import SystemRandomness
 from tests.mesh.proxy.laboratory import Lab, free_port, http_parts, with_sidecar
 
 ROUND_ROBIN = LoadBalancing(balancer=Balancer.ROUND_ROBIN, panic_percent=0.0)
+RANDOM = SystemRandomness(3).stream("serials")
 PLACES = [Address("127.0.0.1", port) for port in (1, 2, 3)]
 
 
@@ -111,5 +118,24 @@ def test_health_of_an_endpoint_reaches_the_balancer(tmp_path: Any) -> None:
         parts[1] = attrs.evolve(parts[1], endpoints=(sick, *parts[1].endpoints[1:]))
         lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts))
         assert sorted(set(picks(lab, "b", 6))) == ["c-1", "c-2"]
+
+    run(tmp_path, body)
+
+
+def test_roots_that_cannot_be_read_are_refused_and_nothing_has_changed(tmp_path: Any) -> None:
+    async def body(lab: Lab, other: int) -> None:
+        authority = Authority.create("t", now=wall_clock(), serial_random=RANDOM)
+        lab.sidecar.use_identity(
+            issue_svid(authority, SpiffeId("t", "/a"), lifetime_s=60.0, now=wall_clock(), serial_random=RANDOM)
+        )
+        before, clusters = lab.sidecar.snapshot, dict(lab.sidecar.clusters)
+        port = free_port()
+        unreadable = TrustPart(trust_domain="t", roots_pem=("-----BEGIN CERTIFICATE-----\nAAAA",))
+        with pytest.raises(ConfigError, match="cannot be read"):
+            lab.sidecar.apply(as_pushed(unreadable, *parts_of(lab.port, "a", PLACES[:1]), *parts_of(port, "new")))
+        assert lab.sidecar.snapshot is before
+        assert lab.sidecar.clusters == clusters
+        assert sorted(lab.sidecar.clusters["a"].endpoints) == ["c-0", "c-1", "c-2"]
+        assert Address("127.0.0.1", port) not in lab.sidecar._listeners
 
     run(tmp_path, body)
