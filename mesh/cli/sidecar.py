@@ -82,6 +82,11 @@ def command(
 
     It asks the control plane for its certificate and configuration, and serves with the last good one while the control
     plane is away. SIGTERM drains: no request is lost.
+
+    \b
+    Examples:
+      mesh sidecar --dataplane web.yaml --token-file web.token --control-plane https://cp.example:5678
+      mesh sidecar --name web-1 --mesh shop --token-file web.token --control-plane https://cp.example:5678
     """
     inputs = Inputs()
     now = wall_clock()
@@ -163,6 +168,7 @@ def _read_who(file: Path | None, name: str | None, mesh: str | None) -> _Who:
             hint = "name the file, or the Dataplane that was applied"
             raise ConfigError([Violation(path="--dataplane", message="stands beside --name or --mesh", hint=hint)])
         resource, document = read_dataplane(file)
+        _check_servable(resource)
         return _Who(mesh=resource.mesh, name=resource.name, resource=resource, document=document)
     if name is None:
         hint = "name a file with a Dataplane, or with --name one that was applied"
@@ -172,6 +178,23 @@ def _read_who(file: Path | None, name: str | None, mesh: str | None) -> _Who:
     inputs.read(read_name, DEFAULT_MESH if mesh is None else mesh, DNS_LABEL, option="--mesh")
     inputs.check()
     return _Who(mesh=DEFAULT_MESH if mesh is None else mesh, name=name)
+
+
+def _check_servable(dataplane: Resource) -> None:
+    """Refuse inbounds at which we and the application would both listen: traffic is not redirected to us. Raises: ConfigError."""
+    source = dataplane.source
+    violations = [
+        Violation(
+            file=source.file,
+            line=source.line,
+            path=f"networking.inbound[{inbound.name}]",
+            message=f"the sidecar and its application would both listen on {inbound.address}",
+            hint="set servicePort, or serviceAddress: 127.0.0.1",
+        )
+        for inbound in dataplane.spec_as(Dataplane).colliding_with_applications()
+    ]
+    if violations:
+        raise ConfigError(violations)
 
 
 async def _look_up(

@@ -14,6 +14,7 @@ from mesh.identity.token_authority import TokenAuthority
 from mesh.identity.tokens import DataplaneClaims
 from mesh.model.errors import ConfigError, DeniedError, IdentityError
 from mesh.model.names import ProxyId
+from mesh.resources.dataplane import Dataplane
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import DEFAULT_MESH, WORKLOAD, ZONE, Resource
 
@@ -54,6 +55,7 @@ class Admission:
             return self._admit_applied(hello.token, hello.dataplane, now)
         dataplane = self.with_zone(_read(hello.dataplane))
         claims = self._verify(hello.token, dataplane, now)
+        _check_servable(dataplane, retryable=False)
         return Admitted(proxy=ProxyId(dataplane.mesh, dataplane.name), dataplane=dataplane, claims=claims)
 
     def describe(self, request: DataplaneRequest, *, now: float) -> Resource:
@@ -77,6 +79,7 @@ class Admission:
             raise NotAdmitted("dataplane", f"no Dataplane {name!r} was applied to mesh {mesh!r}", retryable=True)
         dataplane = self.with_zone(found)
         claims = self._verify(token, dataplane, now)
+        _check_servable(dataplane, retryable=True)  # A better one may be applied.
         return Admitted(proxy=ProxyId(mesh, name), dataplane=dataplane, claims=claims, applied=True)
 
     def _verify(self, token: str, dataplane: Resource, now: float) -> DataplaneClaims:
@@ -114,6 +117,16 @@ def _check_protocol(spoken: int) -> None:
         raise NotAdmitted(
             "protocol", f"the sidecar speaks version {spoken}, the control plane version {PROTOCOL_VERSION}"
         )
+
+
+def _check_servable(dataplane: Resource, *, retryable: bool) -> None:
+    """Refuse what no sidecar that is called directly can serve. Kuma's examples have it, and redirect the traffic."""
+    for inbound in dataplane.spec_as(Dataplane).colliding_with_applications():
+        reason = (
+            f"inbound {inbound.name!r}: the sidecar and its application would both listen on {inbound.address};"
+            " set servicePort, or serviceAddress: 127.0.0.1"
+        )
+        raise NotAdmitted("dataplane", reason, retryable=retryable)
 
 
 def _read(document: dict[str, Any]) -> Resource:

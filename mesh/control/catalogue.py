@@ -20,6 +20,7 @@ from mesh.model.errors import ConfigError, OutcomeUnknown, StoreError, Violation
 from mesh.resources.registry import KIND_BY_NAME
 from mesh.resources.resource import Resource
 
+QUEUE_S_MAX = 10.0  # How long a write waits for those before it.
 TRIES_MAX = 5  # of a write that others get in the way of
 Listener = Callable[[tuple[Key, ...]], None]
 MakeSigningKey = Callable[[int], Awaitable[SigningKey]]  # of a serial
@@ -108,17 +109,17 @@ class Catalogue:
 
         `stored` of the outcome has one entry for each of `changes`. Raises: ConfigError, Conflict, StoreError.
         """
-        for _ in range(TRIES_MAX):
+        for _ in range(TRIES_MAX - 1):
             try:
                 return await self._try_to_write(changes, by=by, reason=reason, origin=origin)
-            except Conflict as error:
-                conflict = error
-                if any(change.key == error.key and change.expected_version is not None for change in changes):
-                    break  # The caller's own belief was wrong; otherwise it was our plan's, and we know better now.
-        raise conflict
+            except Conflict as conflict:
+                if any(change.key == conflict.key and change.expected_version is not None for change in changes):
+                    raise  # The caller's own belief was wrong; otherwise it was our plan's, and we know better now.
+        return await self._try_to_write(changes, by=by, reason=reason, origin=origin)
 
     async def _try_to_write(self, changes: Sequence[Change], *, by: str, reason: str, origin: Origin) -> Outcome:
-        async with self._one_at_a_time:
+        await self._take_turn()
+        try:
             changes = [_owned(change, origin, self.get(change.key)) for change in changes]
             violations = self.check(changes, origin=origin)
             if violations:
@@ -143,6 +144,15 @@ class Catalogue:
                     self.get(change.key) if place is None else outcome.stored[place] for change, place in places
                 ),
             )
+        finally:
+            self._one_at_a_time.release()
+
+    async def _take_turn(self) -> None:
+        """Wait for the writes before ours, within a limit: each may wait long for a store that is away. Raises: StoreError."""
+        with trio.move_on_after(QUEUE_S_MAX) as waiting:
+            await self._one_at_a_time.acquire()
+        if waiting.cancelled_caught:
+            raise StoreError(f"earlier writes have waited for the store for {QUEUE_S_MAX:g} s; nothing was written")
 
     async def refresh(self) -> None:
         """Take over what others wrote. Raises: StoreError."""

@@ -73,8 +73,10 @@ class Issuer:
             ring = await self._old_ring(trust_domain) or self._new_ring(trust_domain)
             try:
                 await self._save(mesh, ring, expected_version=0)
-            except Conflict:
-                return  # Another control plane was first; its authority was taken up when the catalogue heard of it.
+            except Conflict as error:
+                if (mesh, trust_domain) in self._rings:
+                    return  # Another control plane was first; its authority was taken up when the catalogue heard of it.
+                raise IdentityError(f"the authority of {trust_domain} cannot be read yet: {error}") from error
             except (StoreError, ConfigError) as error:
                 raise IdentityError(f"the authority of {trust_domain} cannot be kept: {error}") from error
         self.env.log.info("authority.created", mesh=mesh, trust_domain=trust_domain)
@@ -101,8 +103,8 @@ class Issuer:
         """Let roots follow one another until cancelled."""
         while True:
             now = self.env.wall_clock()
-            for mesh, trust_domain in sorted(self._rings):
-                await self._rotate(mesh, self._rings[(mesh, trust_domain)], now)
+            for (mesh, _), ring in sorted(self._rings.items(), key=_domain):
+                await self._rotate(mesh, ring, now)
             changes = [ring.next_change(now) for ring in self._rings.values()]
             wait_s = min([CHECK_S_MAX, *(change - now for change in changes if change is not None)])
             with trio.move_on_after(max(wait_s, 0.0)) as scope:
@@ -115,20 +117,20 @@ class Issuer:
         stored = self.catalogue.get(mesh_ca(mesh, ring.trust_domain))
         if stored is None:
             return
-        before = ring.entries
-        ring.prune(now)
-        if ring.successor_due(now):
-            ring.introduce(self._new_root(ring.trust_domain, now), now=now, propagation_s=self.settings.propagation_s)
-        if ring.entries == before:
+        # A copy: what is not kept is not shown to anybody, and the next check starts from what another may have written.
+        following = attrs.evolve(ring)
+        following.prune(now)
+        if following.successor_due(now):
+            root = self._new_root(ring.trust_domain, now)
+            following.introduce(root, now=now, propagation_s=self.settings.propagation_s)
+        if following.entries == ring.entries:
             return
         try:
-            await self._save(mesh, ring, expected_version=stored.version)
+            await self._save(mesh, following, expected_version=stored.version)
         except (Conflict, StoreError, ConfigError) as error:
-            # Nobody has seen the change yet; the next check tries again, from what another may have written.
-            ring.entries = before
             self.env.log.warning("authority.not_kept", trust_domain=ring.trust_domain, reason=str(error))
             return
-        self.env.log.info("authority.rotated", mesh=mesh, trust_domain=ring.trust_domain, roots=len(ring.entries))
+        self.env.log.info("authority.rotated", mesh=mesh, trust_domain=ring.trust_domain, roots=len(following.entries))
 
     async def _save(self, mesh: str, ring: AuthorityRing, *, expected_version: int) -> None:
         resource = secret(mesh_ca(mesh, ring.trust_domain), ring.encode().encode())
@@ -187,3 +189,7 @@ class Issuer:
 
     def _serial_random(self) -> Random:
         return self.env.randomness.stream("control-plane", "serial-numbers")
+
+
+def _domain(item: tuple[Domain, AuthorityRing]) -> Domain:
+    return item[0]

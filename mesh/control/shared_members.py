@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from mesh.control.insights import Insight, Insights, decode, encode
+from mesh.control.instance_name import is_former_life
 from mesh.control.registry import LiveProxy, Presence, Registry
 from mesh.control.store.store import Store
 from mesh.control.store.values import Forgotten, MemberChange, MemberRow
@@ -66,7 +67,7 @@ class SharedMembers:
             dataplane = self._dataplane_of(change)
             if change.row is None or dataplane is None:
                 continue
-            if self.shared and change.row.instance != self.instance:
+            if self.shared and not is_former_life(change.row.instance, self.instance):
                 self._place(change.row, dataplane)
                 continue
             self.registry.restore(change.proxy, dataplane, change.row.inbounds, now)
@@ -135,14 +136,19 @@ class SharedMembers:
                     self.note(proxy)
 
     async def _beat(self, address: str) -> None:
+        heard_at = judges_from = trio.current_time()
         while True:
             try:
                 instances = await self.store.beat(self.instance, address)
             except StoreError as error:
                 self.env.log.warning("instance.not_heard", reason=str(error))
             else:
-                alive = {instance.name for instance in instances if instance.age_s < DEAD_S}
-                self._await_proxies_of_the_dead(alive)
+                now = trio.current_time()
+                if now - heard_at > DEAD_S:
+                    judges_from = now + DEAD_S  # The store was away, for the others too: they have yet to speak again.
+                heard_at = now
+                if now >= judges_from:
+                    self._await_proxies_of_the_dead({found.name for found in instances if found.age_s < DEAD_S})
             await trio.sleep(BEAT_S)
 
     def _await_proxies_of_the_dead(self, alive: set[str]) -> None:

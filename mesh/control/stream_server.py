@@ -19,7 +19,7 @@ from mesh.model.security import ServerTls
 from mesh.runtime.environment import Environment, StreamListener, TlsContext
 
 HANDSHAKE_S_MAX = 10.0
-CONNECTIONS_MAX = 8192
+CONNECTIONS_MAX = 16_384
 
 MakeStream = Callable[[MessageSocket], ProxyStream]
 

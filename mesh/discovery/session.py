@@ -163,9 +163,13 @@ class Session:
         await self.socket.send(encode_message(message))
 
     async def _send_heartbeats(self, heartbeat_s: float) -> None:
+        # The first one early, at a time of our own: sidecars that joined together shall not all speak together.
+        random = self.env.randomness.stream("control-plane-client", self.env.host, "heartbeat")
+        wait_s = random.uniform(0.0, heartbeat_s)
         while True:
-            await trio.sleep(heartbeat_s)
+            await trio.sleep(wait_s)
             await self._send(Heartbeat())
+            wait_s = heartbeat_s
 
     async def _report_readiness(self, reported: Mapping[str, bool]) -> None:
         while True:

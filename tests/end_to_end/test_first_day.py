@@ -3,21 +3,12 @@
 Once with SQLite and one control plane that is killed and comes back, once with PostgreSQL and two, of which one is killed.
 """
 
-import contextlib
-import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import attrs
 import pytest
+from installation import Caller, Day, Plane, free_port, wait_until
 
 from tests.postgres_server import PostgresServer
 
@@ -65,199 +56,7 @@ spec:
     - targetRef: {kind: MeshService, labels: {kuma.io/display-name: orders}}
       default: {http: {requestTimeout: 300ms}}
 """
-# A server of one file: answers with its name, after a second where the path says so.
-SERVER = """
-import http.server, sys, time
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        time.sleep(1.0 if "slow" in self.path else 0.0)
-        body = sys.argv[2].encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
 SERVICES = ("web", "catalog", "orders")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < timeout_s, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.1)
-
-
-@attrs.define(eq=False)
-class Plane:
-    """One control plane process and where it serves."""
-
-    data: Path
-    stream_port: int
-    api_port: int
-    store: tuple[str, ...] = ()
-    process: "subprocess.Popen[bytes] | None" = None
-
-
-@attrs.define(eq=False)
-class Day:
-    """A folder, the processes in it, and the operator at the command line."""
-
-    folder: Path
-    processes: "list[subprocess.Popen[bytes]]" = attrs.Factory(list)
-    port_by_name: dict[str, int] = attrs.Factory(dict)
-
-    def start(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
-        with (self.folder / f"{name}.log").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, *command], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
-            )
-        self.processes.append(process)
-        return process
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
-
-    def port(self, name: str) -> int:
-        return self.port_by_name.setdefault(name, free_port())
-
-    def try_mesh(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        environment = os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config"), "NO_COLOR": "1"}
-        return subprocess.run(
-            [sys.executable, "-m", "mesh", *arguments],
-            cwd=self.folder,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def mesh(self, *arguments: str, stdin: str = "") -> str:
-        ended = self.try_mesh(*arguments, stdin=stdin)
-        assert ended.returncode == 0, f"mesh {' '.join(arguments)}: {ended.stdout}{ended.stderr}"
-        return ended.stdout
-
-    def start_plane(self, plane: Plane) -> None:
-        name = plane.data.name
-        plane.process = self.start(
-            name,
-            "-m",
-            "mesh",
-            "control-plane",
-            *("--data", str(plane.data)),
-            *("--address", f"127.0.0.1:{plane.stream_port}"),
-            *("--api", "off", "--api-tls", f"127.0.0.1:{plane.api_port}"),
-            *plane.store,
-        )
-        wait_until(
-            lambda: can_connect(plane.api_port) and can_connect(plane.stream_port), timeout_s=30, what=f"{name} serves"
-        )
-
-    def use(self, plane: Plane, *, ca: Path, token: Path) -> None:
-        self.mesh(
-            *("config", "control-planes", "add", "--name", plane.data.name, "--overwrite"),
-            *("--address", f"https://127.0.0.1:{plane.api_port}"),
-            *("--ca-cert-file", str(ca), "--token-file", str(token)),
-        )
-        self.mesh("config", "control-planes", "use", plane.data.name)
-
-    def start_service(self, name: str, planes: list[Plane]) -> None:
-        """Start a real HTTP server and the sidecar beside it."""
-        self.start(f"{name}-server", "-c", SERVER, str(self.port(f"{name} server")), name)
-        outbounds = [
-            f"{{address: 127.0.0.1, port: {self.port(f'to {other}')}, "
-            f"backendRef: {{kind: MeshService, name: {other}, port: {self.port(other)}}}}}"
-            for other in SERVICES
-            if name == "web" and other != "web"
-        ]
-        dataplane = self.folder / f"{name}.yaml"
-        dataplane.write_text(
-            f"type: Dataplane\nname: {name}-1\nmesh: shop\nlabels: {{kuma.io/workload: {name}}}\nnetworking:\n"
-            f"  address: 127.0.0.1\n"
-            f"  inbound: [{{port: {self.port(name)}, servicePort: {self.port(f'{name} server')}, protocol: http}}]\n"
-            f"  outbound: [{', '.join(outbounds)}]\n"
-        )
-        token = self.folder / f"{name}.token"
-        token.write_text(
-            self.mesh(
-                *("generate", "dataplane-token", "--mesh", "shop", "--name", f"{name}-1"),
-                *("--workload", name, "--valid-for", "24h"),
-            )
-        )
-        urls = [part for plane in planes for part in ("--control-plane", f"https://127.0.0.1:{plane.stream_port}")]
-        self.start(
-            f"{name}-sidecar",
-            *("-m", "mesh", "sidecar", "--dataplane", str(dataplane), "--token-file", str(token)),
-            *("--ca-cert-file", str(planes[0].data / "ca.pem"), "--access-log", "off"),
-            *urls,
-        )
-
-    def curl(self, service: str, path: str = "/") -> tuple[int, str]:
-        """Call a service as the local application of `web` would, through its sidecar."""
-        ended = subprocess.run(
-            ["curl", "-sS", "-m", "10", "-w", "\n%{http_code}", f"http://127.0.0.1:{self.port(f'to {service}')}{path}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        body, _, status = ended.stdout.rpartition("\n")
-        return int(status or 0), body
-
-    def proxies(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = json.loads(self.mesh("status", "-o", "json"))["proxies"]
-        return found
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-@attrs.define(eq=False)
-class Caller:
-    """Calls the catalog all the time, as one long-lived client would, and counts what went wrong."""
-
-    day: Day
-    answered: int = 0
-    failed: list[str] = attrs.Factory(list)
-    _over: threading.Event = attrs.Factory(threading.Event)
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            status, body = self.day.curl("catalog")
-            if (status, body) == (200, "catalog"):
-                self.answered += 1
-            else:
-                self.failed.append(f"{status} {body}")
-            time.sleep(0.02)
-
-    @contextlib.contextmanager
-    def calling(self) -> "Iterator[Caller]":
-        thread = threading.Thread(target=self.run)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            thread.join()
-
-
-def can_connect(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 @pytest.fixture
@@ -279,7 +78,7 @@ def live_through(day: Day, planes: list[Plane], other_plane: Callable[[], Plane]
     assert "mesh-timeout-all-shop" in day.mesh("get", "meshtimeouts", "-m", "shop")
 
     for name in SERVICES:
-        day.start_service(name, planes)
+        day.start_service(name, planes, calls=("catalog", "orders") if name == "web" else ())
     wait_until(lambda: day.curl("catalog") == (200, "catalog"), timeout_s=30, what="web reaches the catalog")
     assert "web-1" in day.mesh("inspect", "dataplanes", "-m", "shop")
 
@@ -324,9 +123,7 @@ def test_with_sqlite_and_a_control_plane_that_is_killed_and_comes_back(day: Day)
     day.start_plane(plane)
 
     def restart() -> Plane:
-        assert plane.process is not None
-        plane.process.send_signal(signal.SIGKILL)
-        plane.process.wait()
+        plane.kill()
         assert day.try_mesh("get", "meshes").returncode != 0
         day.start_plane(plane)
         return plane
@@ -345,9 +142,7 @@ def test_with_postgresql_and_two_control_planes_of_which_one_is_killed(
 
     def kill_the_first() -> Plane:
         first, second = planes
-        assert first.process is not None
-        first.process.send_signal(signal.SIGKILL)
-        first.process.wait()
+        first.kill()
         return second
 
     live_through(day, planes, kill_the_first)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 from memory_store import KEY
 from memory_world import EPOCH_S, SeededRandomness
@@ -12,7 +13,7 @@ from mesh.identity.token_authority import TokenAuthority, TokenKind, signing_key
 from mesh.identity.tokens import issue_dataplane_token
 from mesh.resources.loading import load_resource
 
-NETWORKING = {"address": "10.0.0.1", "inbound": [{"port": 80}]}
+NETWORKING = {"address": "10.0.0.1", "inbound": [{"port": 80, "servicePort": 8080}]}
 APPLIED = load_resource(
     {
         "type": "Dataplane",
@@ -88,3 +89,24 @@ def test_dataplane_that_is_not_there_yet_may_be_asked_for_again() -> None:
 def test_refusals_say_why_and_are_for_good(hello: Hello | DataplaneRequest, kind: str, reason: str) -> None:
     refused = refusal(hello)
     assert refused[0] == kind and reason in refused[1] and not refused[2]
+
+
+@pytest.mark.parametrize("inbound", [{"port": 80}, {"port": 80, "servicePort": 80, "serviceAddress": "10.0.0.1"}])
+def test_inbound_at_which_its_application_listens_too_is_refused(inbound: dict[str, Any]) -> None:
+    networking = {"address": "10.0.0.1", "inbound": [{"port": 79, "servicePort": 8079}, inbound]}
+    kind, reason, retryable = refusal(Hello(token=token(), dataplane={**REFERENCE, "networking": networking}))
+    assert (kind, retryable) == ("dataplane", False)
+    assert "both listen on 10.0.0.1:80" in reason and "servicePort" in reason and "serviceAddress" in reason
+
+
+def test_applied_dataplane_that_cannot_be_served_may_be_put_right() -> None:
+    broken = attrs.evolve(
+        APPLIED,
+        spec=load_resource(
+            {**REFERENCE, "networking": {"address": "10.0.0.1", "inbound": [{"port": 80}]}}, file="test"
+        ).spec,
+    )
+    admission = attrs.evolve(ADMISSION, find=lambda mesh, name: broken)
+    with pytest.raises(NotAdmitted) as caught:
+        admission.admit(Hello(token=token(workload="cart"), dataplane=REFERENCE), now=EPOCH_S)
+    assert caught.value.refused.retryable and "both listen" in caught.value.refused.reason

@@ -1,19 +1,23 @@
 """The catalogue: checked across resources, written whole or not at all, and the same in memory as in the store."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pytest
 import trio
-from memory_store import SharedDatabase, open_store, same_key
+from memory_store import Handle, SharedDatabase, open_store, same_key
 from memory_world import MemoryWorld
+from trio.testing import MockClock
 
 from mesh.control.catalogue import Catalogue, Origin
 from mesh.control.store.values import Conflict, Delete, Key, Put
-from mesh.model.errors import ConfigError
+from mesh.model.errors import ConfigError, StoreError
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import Resource
+from mesh.runtime.environment import Transaction
+
+T = TypeVar("T")
 
 
 @attrs.define(eq=False)
@@ -274,3 +278,30 @@ async def test_after_tells_what_would_be_without_writing(room: Room) -> None:
     names = [item.name for item in after["shop"]]
     assert "a" in names and "mesh-retry-all-shop" not in names
     assert catalogue.get(timeout("a").key) is None
+
+
+class PatientHandle(Handle):
+    """Its server is away, and every transaction waits for it in vain."""
+
+    async def transact(self, work: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+        await trio.sleep(15.0)
+        raise StoreError("the server is away")
+
+
+def test_writes_behind_one_that_waits_for_the_store_are_refused_in_time() -> None:
+    async def test() -> None:
+        room = Room()
+        catalogue = await room.catalogue()
+        catalogue.store.database = PatientHandle(room.database)
+
+        async def write(number: int) -> None:
+            with pytest.raises(StoreError):
+                await catalogue.write([Put(resource=resource("Mesh", f"mesh-{number}"))], by="jo")
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(write, number)
+        assert trio.current_time() - began == pytest.approx(15.0)
+
+    trio.run(test, clock=MockClock(autojump_threshold=0))

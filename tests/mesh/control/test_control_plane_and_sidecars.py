@@ -7,6 +7,7 @@ from memory_world import EPOCH_S, MemoryWorld
 from scene import IDENTITY, MESH, TIMEOUT, Scene, Sidecar, Target, dataplane, in_virtual_time, resources
 
 from mesh.config.snapshot import TrustPart
+from mesh.control.store.values import Put
 from mesh.identity.tokens import issue_dataplane_token
 
 
@@ -157,9 +158,36 @@ def test_wrong_token_is_refused_with_the_reason_and_said_once(token: str, reason
         (line,) = scene.world.named("control_plane.refused_us")
         assert line["level"] == "error" and line["kind"] == "token"
         # Slowly, yet again and again: an operator may put it right at the control plane.
-        assert 3 <= len(scene.world.named("proxy.refused")) <= 5
+        assert 6 <= len(scene.world.named("proxy.refused")) <= 9
 
     run()
+
+
+@in_virtual_time
+async def test_sidecar_that_comes_before_its_mesh_is_not_kept_waiting(scene: Scene) -> None:
+    control_plane = await scene.start_control_plane()
+    web = scene.start_sidecar(dataplane("web-1", 1))
+    await trio.sleep(0.5)
+    assert web.client.status().last_error == "there is no mesh 'retail'"
+    await control_plane.catalogue.write([Put(resource=resources(MESH)[0])], by="jo")
+    await trio.sleep(2.0)
+    assert scene.status("web-1").converged
+
+
+@in_virtual_time
+async def test_sidecars_that_joined_together_do_not_speak_together(scene: Scene) -> None:
+    await scene.start_control_plane(*resources(MESH))
+    for number in range(30):
+        scene.start_sidecar(dataplane(f"web-{number}", number))
+    await trio.sleep(10.0)
+    sent = scene.world.network.sizes
+    sent_at_second = []
+    for _ in range(3):
+        before = len(sent)
+        await trio.sleep(1.0)
+        sent_at_second.append(len(sent) - before)
+    assert sum(sent_at_second) == 60, "a heartbeat of each, and its answer"
+    assert max(sent_at_second) < 36, sent_at_second
 
 
 @in_virtual_time

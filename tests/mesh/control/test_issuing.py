@@ -1,6 +1,7 @@
 """The issuer: one authority a trust domain of a mesh, kept before it signs, shared, followed by another in time."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 from mesh.control.catalogue import Catalogue, Origin
 from mesh.control.initial_resources import mesh_ca, mesh_of_name, secret
 from mesh.control.issuing import OLD_FILE, Issuer, IssuerSettings
-from mesh.control.store.values import Put
+from mesh.control.store.values import Delete, Put
 from mesh.identity.authority import Authority
 from mesh.identity.authority_ring import AuthorityRing
 from mesh.identity.certificate import KeyType, decode_chain, generate_key, make_csr
@@ -188,3 +189,63 @@ async def test_authority_of_an_older_version_is_taken_over(place: Place) -> None
     issuer = await place.issuer()
     await issuer.ensure("retail", DOMAIN)
     assert issuer.trust_bundles("retail")[0].roots_pem == (root.root_pem,)
+
+
+@attrs.define(eq=False)
+class DeafHandle(Handle):
+    """Writing works, reading does not."""
+
+    async def transact(self, work: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+        if read_only:
+            await trio.lowlevel.checkpoint()
+            raise StoreError("the server is away")
+        return await Handle.transact(self, work)
+
+
+@at_place
+async def test_authority_that_another_made_and_that_cannot_be_read_yet_is_asked_for_again(place: Place) -> None:
+    first, second = await place.issuer("cp-1"), await place.issuer("cp-2")
+    await first.ensure("retail", DOMAIN)
+    handle = second.catalogue.store.database
+    second.catalogue.store.database = DeafHandle(place.database)
+    with pytest.raises(IdentityError, match="cannot be read yet"):
+        await second.ensure("retail", DOMAIN)
+    second.catalogue.store.database = handle
+    await second.ensure("retail", DOMAIN)
+    assert second.trust_bundles("retail") == first.trust_bundles("retail") != ()
+
+
+@at_place
+async def test_mesh_may_go_while_authorities_rotate(place: Place) -> None:
+    issuer = await place.issuer()
+    for mesh in ("bank", "retail"):
+        await issuer.ensure(mesh, DOMAIN)
+    await trio.sleep(75 * DAY_S)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(issuer.catalogue.write, [Delete(key=("Mesh", "", "retail"))], by="jo"))
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(issuer.run)
+        await trio.sleep(60.0)
+        nursery.cancel_scope.cancel()
+    assert issuer.trust_bundles("retail") == ()
+    assert len(issuer.trust_bundles("bank")[0].roots_pem) == 2
+
+
+@at_place
+async def test_root_that_could_not_be_kept_is_shown_to_nobody(place: Place) -> None:
+    issuer = await place.issuer()
+    await issuer.ensure("retail", DOMAIN)
+    before = issuer.trust_bundles("retail")
+    await trio.sleep(75 * DAY_S)
+    shown: list[object] = []
+
+    class SlowHandle(FullHandle):
+        async def transact(self, work: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+            shown.append(issuer.trust_bundles("retail"))
+            return await FullHandle.transact(self, work)
+
+    issuer.catalogue.store.database = SlowHandle(place.database)
+    with trio.move_on_after(60.0):
+        await issuer.run()
+    assert shown and all(bundles == before for bundles in shown)
+    assert issuer.trust_bundles("retail") == before

@@ -1,6 +1,9 @@
 """Control planes that share a store: one mesh for all of them, whichever of them a sidecar talks to and whichever dies."""
 
+from functools import partial
+
 import trio
+from memory_world import MemoryDisk
 from scene import CONTROL_PLANE, IDENTITY, MESH, TIMEOUT, Scene, Sidecar, dataplane, in_virtual_time, resources
 
 from mesh.config.snapshot import TrustPart
@@ -132,13 +135,13 @@ async def test_connection_that_was_made_last_counts(scene: Scene) -> None:
 
 
 @in_virtual_time
-async def test_restarted_control_plane_keeps_its_name_and_awaits_its_own_alone(scene: Scene) -> None:
+async def test_restarted_control_plane_knows_its_own_and_awaits_them_alone(scene: Scene) -> None:
     one, _ = await two_planes(scene)
     web, _ = await web_at_one_cart_at_two(scene)
     name = one.instance
     await scene.stop_control_plane(ONE)
     again = await scene.start_control_plane(host="cp-1", address=ONE, shared=True)
-    assert again.instance == name
+    assert again.instance != name and again.instance.rpartition("-")[0] == name.rpartition("-")[0]
     presence = {status.proxy.name: status.presence for status in again.status()}
     assert presence == {"cart-1": Presence.CONNECTED, "web-1": Presence.AWAITED}
     await trio.sleep(5.0)
@@ -173,3 +176,85 @@ async def test_store_that_is_away_is_waited_for(scene: Scene) -> None:
     await one.catalogue.write([Put(resource=resources(TIMEOUT)[0])], by="jo")
     await trio.sleep(3.0)
     assert all(scene.status(name, two).revision == one.catalogue.revision for name in ("web-1", "cart-1", "cart-2"))
+
+
+@in_virtual_time
+async def test_store_that_comes_back_does_not_make_the_living_dead(scene: Scene) -> None:
+    one, two = await two_planes(scene)
+    await web_at_one_cart_at_two(scene)
+    for handle in scene.database.handles:
+        handle.broken = True
+    await trio.sleep(20.0)
+    for handle in reversed(scene.database.handles):
+        handle.broken = False
+        await trio.sleep(2.5)  # The first one to reach it finds no sign of life of the other.
+    await trio.sleep(20.0)
+    assert scene.world.named("instance.lost") == []
+    for plane in (one, two):
+        presences = {status.proxy.name: (status.instance, status.presence) for status in plane.status()}
+        assert presences == {
+            "cart-1": (two.instance, Presence.CONNECTED),
+            "web-1": (one.instance, Presence.CONNECTED),
+        }
+
+
+@in_virtual_time
+async def test_control_plane_that_dies_while_the_store_is_away_is_noticed_later(scene: Scene) -> None:
+    one, two = await two_planes(scene)
+    await web_at_one_cart_at_two(scene)
+    for handle in scene.database.handles:
+        handle.broken = True
+    await trio.sleep(20.0)
+    await scene.stop_control_plane(ONE)
+    for handle in scene.database.handles:
+        handle.broken = False
+    await trio.sleep(20.0)
+    (line,) = scene.world.named("instance.lost")
+    assert line["instance"] == one.instance
+    assert scene.status("web-1", two).presence is Presence.AWAITED
+
+
+@in_virtual_time
+async def test_planes_from_copies_of_one_folder_do_not_take_each_other_for_themselves(scene: Scene) -> None:
+    one = await scene.start_control_plane(*resources(MESH), host="cp-1", address=ONE, shared=True)
+    web = scene.start_sidecar(dataplane("web-1", 1, calls="cart"), addresses=(ONE,))
+    await trio.sleep(3.0)
+    scene.world.disks["cp-2"] = MemoryDisk()
+    scene.world.disks["cp-2"].files = dict(scene.world.disks["cp-1"].files)
+    two = await scene.start_control_plane(host="cp-2", address=TWO, shared=True)
+    scene.start_sidecar(dataplane("cart-1", 2), addresses=(TWO,))
+    await trio.sleep(60.0)
+    assert web.target.endpoints("cart_8080") == {"cart-1": True}
+    for plane in (one, two):
+        owners = {status.proxy.name: (status.instance, status.connected) for status in plane.status()}
+        assert owners == {"cart-1": (two.instance, True), "web-1": (one.instance, True)}
+
+
+@in_virtual_time
+async def test_news_that_could_not_be_read_are_read_when_the_store_is_back(scene: Scene) -> None:
+    one, two = await two_planes(scene)
+    await trio.sleep(3.0)
+    theirs = scene.database.handles[1]
+    theirs.broken = True
+    await one.catalogue.write([Put(resource=resources(TIMEOUT)[0])], by="jo")
+    await trio.sleep(0.5)
+    await scene.stop_control_plane(ONE)  # nobody else will ever tell of it
+    await trio.sleep(5.0)
+    theirs.broken = False
+    await trio.sleep(5.0)
+    assert two.catalogue.get(("MeshTimeout", "retail", "all")) is not None
+
+
+@in_virtual_time
+async def test_mesh_that_is_made_at_two_planes_at_once_has_one_key(scene: Scene) -> None:
+    planes = await two_planes(scene)
+    await trio.sleep(1.0)
+    mesh = resources("{type: Mesh, name: bank}")[0]
+    async with trio.open_nursery() as nursery:
+        for plane in planes:
+            nursery.start_soon(partial(plane.catalogue.write, [Put(resource=mesh)], by="jo"))
+    await trio.sleep(1.0)
+    for plane in planes:
+        key = plane.catalogue.get(("Secret", "bank", "dataplane-token-signing-key-bank-1"))
+        assert key is not None and key.version == 1, "tokens that were signed with the first one stay good"
+        assert plane.catalogue.resources() == planes[0].catalogue.resources()

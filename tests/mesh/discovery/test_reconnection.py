@@ -39,5 +39,15 @@ def test_connection_that_lived_makes_the_next_failure_the_first() -> None:
 
 
 def test_permanent_refusals_are_retried_slowly() -> None:
-    delays = [Reconnection().refused_delay_s(Random(seed)) for seed in range(100)]
+    delays = [Reconnection(refusals=5).refused_delay_s(Random(seed)) for seed in range(100)]
     assert min(delays) >= 27.0 and max(delays) <= 33.0
+
+
+def test_first_refusals_may_come_of_a_control_plane_that_has_not_heard_yet() -> None:
+    reconnection = Reconnection()
+    delays = [round(reconnection.refused_delay_s(Highest()) / 1.1, 3) for _ in range(7)]
+    assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    reconnection.after_connection(lived_s=0.0)
+    assert reconnection.refusals == 7
+    reconnection.after_connection(lived_s=0.5)
+    assert reconnection.refusals == 0
