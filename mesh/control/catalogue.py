@@ -14,7 +14,7 @@ from mesh.control.catalogue_checks import Standing, check_changes
 from mesh.control.initial_resources import is_internal_secret, secret
 from mesh.control.store.store import Store
 from mesh.control.store.values import Conflict, Delete, Forgotten, Key, Outcome, Put, Stored
-from mesh.control.write_plan import Change, is_key_to_come, managed_by_files, plan_write, released, same
+from mesh.control.write_plan import Change, WritePlan, managed_by_files, plan_write, released, same
 from mesh.identity.tokens import SigningKey
 from mesh.model.errors import ConfigError, OutcomeUnknown, StoreError, Violation
 from mesh.resources.registry import KIND_BY_NAME
@@ -125,7 +125,7 @@ class Catalogue:
             if violations:
                 raise ConfigError(violations)
             plan = plan_write(changes, self._stored, makes_meshes=origin is Origin.FILES)
-            plan = attrs.evolve(plan, changes=tuple([await self._with_key(change) for change in plan.changes]))
+            plan = await self._with_keys(plan)
             if not plan.changes:
                 return Outcome(revision=self.revision, stored=tuple(self.get(change.key) for change in changes))
             try:
@@ -222,12 +222,15 @@ class Catalogue:
         for listener in self._listeners:
             listener(keys)
 
-    async def _with_key(self, change: Change) -> Change:
-        """Put a key where the plan only says that there is to be one."""
-        if isinstance(change, Delete) or not is_key_to_come(change.resource):
-            return change
-        key = await self.new_mesh_key(1)
-        return attrs.evolve(change, resource=secret(change.key, key.encode().encode()))
+    async def _with_keys(self, plan: WritePlan) -> WritePlan:
+        """Put keys where the plan only says that there are to be some."""
+        changes: list[Change] = []
+        for change in plan.changes:
+            if isinstance(change, Put) and change.key in plan.keys_to_make:
+                key = await self.new_mesh_key(1)
+                change = attrs.evolve(change, resource=secret(change.key, key.encode().encode()))
+            changes.append(change)
+        return attrs.evolve(plan, changes=tuple(changes))
 
     @staticmethod
     def _configures(key: Key, mesh: str) -> bool:

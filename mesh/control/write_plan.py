@@ -11,22 +11,16 @@ import attrs
 
 from mesh.control.initial_resources import initial_policies, mesh_of_name, secret
 from mesh.control.store.values import Delete, Key, Put, Stored
-from mesh.identity.token_authority import TokenKind, signing_key_secret
+from mesh.identity.token_authority import TokenKind, signing_key_of, signing_key_secret
 from mesh.resources.resource import Resource
-from mesh.resources.secret import Secret
 from mesh.resources.writing import universal
 
 MANAGED_BY = "kuma.io/managed-by"
 FILES = "files"
 
 Change = Put | Delete
-_TO_COME = b"a signing key, to be made"
+_TO_MAKE = b"a signing key, to be made"
 _SERVER_TIMES = ("creationTime", "modificationTime")
-
-
-def is_key_to_come(resource: Resource) -> bool:
-    """Does the resource stand for a signing key that is made only when it is written: a plan alone needs none?"""
-    return resource.kind == "Secret" and resource.spec_as(Secret).data == _TO_COME
 
 
 def is_managed_by_files(resource: Resource) -> bool:
@@ -53,10 +47,14 @@ def same(ours: Resource, theirs: Resource) -> bool:
 
 @attrs.frozen(kw_only=True)
 class WritePlan:
-    """`changes` is all there is to write; `places` says where each given change stands in it, None: nothing to do."""
+    """`changes` is all there is to write; `places` says where each given change stands in it, None: nothing to do.
+
+    `keys_to_make` names the Secrets among the changes whose signing key is made only when it is written: a plan needs none.
+    """
 
     changes: tuple[Change, ...]
     places: tuple[int | None, ...]
+    keys_to_make: frozenset[Key]
 
 
 def plan_write(
@@ -65,7 +63,7 @@ def plan_write(
     *,
     makes_meshes: bool = False,
 ) -> WritePlan:
-    """Work out what to write. The key of a new mesh's tokens is still to come, see `is_key_to_come`.
+    """Work out what to write.
 
     `makes_meshes`: a mesh that something given belongs to is made as well, where nobody wrote it.
     """
@@ -78,8 +76,9 @@ def plan_write(
     keys = {change.key for change in given}
     brought = [*given, *(_missing_meshes(given, stored) if makes_meshes else [])]
     followers = [*brought[len(given) :], *_followers(brought, stored)]
-    changes += [follower for follower in followers if follower.key not in keys]
-    return WritePlan(changes=tuple(changes), places=tuple(places))
+    followers = [follower for follower in followers if follower.key not in keys]
+    to_make = frozenset(one.key for one in followers if isinstance(one, Put) and signing_key_of(one.key) is not None)
+    return WritePlan(changes=(*changes, *followers), places=tuple(places), keys_to_make=to_make)
 
 
 def _missing_meshes(given: Sequence[Change], stored: Mapping[Key, Stored]) -> list[Change]:
@@ -104,7 +103,7 @@ def _followers(given: Sequence[Change], stored: Mapping[Key, Stored]) -> list[Ch
             continue
         if isinstance(change, Put) and key not in stored:
             followers += [_made(policy, stored) for policy in initial_policies(change.resource)]
-            key_secret = secret(signing_key_secret(TokenKind.DATAPLANE, 1, mesh=name), _TO_COME)
+            key_secret = secret(signing_key_secret(TokenKind.DATAPLANE, 1, mesh=name), _TO_MAKE)
             followers.append(_made(key_secret, stored))
         elif isinstance(change, Delete):
             followers += [Delete(key=inner) for inner in sorted(stored) if inner[1] == name]
