@@ -3,9 +3,8 @@
 The store is only read, and may be in use by its control plane meanwhile. Blocks: for commands, which do one thing.
 """
 
+import contextlib
 from pathlib import Path
-
-import apsw
 
 from mesh.cli.files import check_data_folder
 from mesh.control.store.documents import NotReadable, decode_row
@@ -19,11 +18,11 @@ from mesh.model.errors import ConfigError, IdentityError, StoreError, Violation
 from mesh.resources.resource import DEFAULT_MESH
 from mesh.resources.secret import Secret
 from mesh.runtime.environment import Transaction
-from mesh.runtime.sqlite import not_a_database, run_transaction
+from mesh.runtime.real.sqlite import connect_read_only
+from mesh.runtime.sqlite import run_transaction
 
 STORE_FILE = "mesh.db"
 KEY_FILE = "encryption.key"
-BUSY_MS = 5000  # The control plane may be writing.
 
 
 def read_key_file(path: Path, kid: str) -> SigningKey:
@@ -73,14 +72,12 @@ def _read_secrets(store: Path, key_file: Path) -> dict[SecretKey, bytes]:
                     continue  # Another secret than the one that is looked for, or it will be missed below.
         return secrets
 
-    connection = _open(store)
     try:
-        return run_transaction(connection, read, read_only=True)
+        with contextlib.closing(connect_read_only(str(store))) as connection:
+            return run_transaction(connection, read, read_only=True)
     except StoreError as error:
         message = f"is not the store of a control plane: {error}"
         raise ConfigError([Violation(file=str(store), message=message)]) from error
-    finally:
-        connection.close(True)
 
 
 def _read_sealing_keys(store: Path, key_file: Path) -> tuple[bytes, ...]:
@@ -93,13 +90,3 @@ def _read_sealing_keys(store: Path, key_file: Path) -> tuple[bytes, ...]:
     except OSError as error:
         message = f"cannot read the key that opens the store: {error.strerror}"
         raise ConfigError([Violation(file=str(key_file), message=message, hint=hint)]) from error
-
-
-def _open(store: Path) -> apsw.Connection:
-    try:
-        connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(BUSY_MS)
-        connection.execute("PRAGMA query_only = 1")
-    except apsw.Error as error:
-        raise not_a_database(str(store), error) from error
-    return connection

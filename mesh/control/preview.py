@@ -9,8 +9,7 @@ import msgspec
 from mesh.config.builder import build_snapshot
 from mesh.config.dependencies import affected
 from mesh.config.index import MeshIndex
-from mesh.config.snapshot import decode_part, redacted
-from mesh.discovery.encoding import EncodedSnapshot, encode_snapshot
+from mesh.config.snapshot import Part, encode_part, redacted
 from mesh.model.errors import ConfigError
 from mesh.model.names import ProxyId
 from mesh.resources.resource import Resource
@@ -43,6 +42,13 @@ class Preview:
     proxies: tuple[ProxyPreview, ...] = ()
 
 
+@attrs.frozen(kw_only=True)
+class _NotBuilt:
+    """What stands for all parts of a proxy that would get none."""
+
+    error: str
+
+
 def preview_mesh(index: MeshIndex, resources: tuple[Resource, ...]) -> Iterable[ProxyPreview]:
     """Compare the configurations of a mesh's proxies with what these resources would make of them."""
     after = MeshIndex.of(attrs.evolve(index.view, resources=resources), previous=index)
@@ -52,30 +58,30 @@ def preview_mesh(index: MeshIndex, resources: tuple[Resource, ...]) -> Iterable[
             yield ProxyPreview(proxy=ProxyId(index.view.mesh, name), changes=changes)
 
 
-def _parts(index: MeshIndex, proxy: str) -> Mapping[str, bytes]:
+def _parts(index: MeshIndex, proxy: str) -> Mapping[str, Part | _NotBuilt]:
     try:
-        encoded: EncodedSnapshot = encode_snapshot(build_snapshot(index, proxy))
+        return build_snapshot(index, proxy).parts
     except ConfigError as error:
-        return {NOT_BUILT: msgspec.json.encode({"error": str(error)})}
-    return encoded.parts
+        return {NOT_BUILT: _NotBuilt(error=str(error))}
 
 
-def _differences(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterable[PartChange]:
+def _differences(before: Mapping[str, Part | _NotBuilt], after: Mapping[str, Part | _NotBuilt]) -> Iterable[PartChange]:
     for part in sorted({*before, *after}):
         old, new = before.get(part), after.get(part)
-        if old == new:
+        # Proxies are pushed what is not the same when encoded; most parts are one object before and after.
+        if old is new or (old is not None and new is not None and _encoded(old) == _encoded(new)):
             continue
         op = "add" if old is None else "remove" if new is None else "replace"
-        shown_before, shown_after = _shown(part, old), _shown(part, new)
+        shown_before, shown_after = _shown(old), _shown(new)
         if shown_before == shown_after:
             shown_after = {**shown_after, "secret": "another one"}
         yield PartChange(part=part, op=op, before=shown_before, after=shown_after)
 
 
-def _shown(part: str, encoded: bytes | None) -> Any:
+def _encoded(part: Part | _NotBuilt) -> bytes:
+    return part.error.encode() if isinstance(part, _NotBuilt) else encode_part(part)
+
+
+def _shown(part: Part | _NotBuilt | None) -> Any:
     """Return a part as it may be shown: without what came from Secrets, which whoever may preview may not read."""
-    if encoded is None:
-        return None
-    if part == NOT_BUILT:
-        return msgspec.json.decode(encoded)
-    return msgspec.to_builtins(redacted(decode_part(part, encoded)))
+    return msgspec.to_builtins(part if part is None or isinstance(part, _NotBuilt) else redacted(part))

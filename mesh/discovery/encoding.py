@@ -67,11 +67,6 @@ class PartEncoder:
         return EncodedSnapshot(parts, {key: digest for key, (_, digest) in encoded.items()}, _version(parts))
 
 
-def encode_snapshot(snapshot: Snapshot) -> EncodedSnapshot:
-    """Encode one snapshot."""
-    return PartEncoder().encode(snapshot)
-
-
 def of_parts(parts: Mapping[str, bytes]) -> EncodedSnapshot:
     """Take parts that are encoded already; nothing is read."""
     ordered = {key: parts[key] for key in sorted(parts)}

@@ -7,7 +7,6 @@ import attrs
 
 from mesh.config.lint.finding import Place
 from mesh.config.merging import merge
-from mesh.resources.documents import Path
 from mesh.resources.policy import Conf
 
 Keys = tuple[str, ...]
@@ -106,8 +105,3 @@ def joined(words: Iterable[str], *, most: int = 3) -> str:
     listed = list(words)
     text = ", ".join(listed[:most])
     return f"{text} and {len(listed) - most} more" if len(listed) > most else text
-
-
-def item_path(section: str, number: int) -> Path:
-    """Return the path of an item of a policy: `spec.to[0]`."""
-    return ("spec", section, number)

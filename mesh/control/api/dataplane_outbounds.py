@@ -8,7 +8,7 @@ from starlette.responses import Response
 from mesh.config.addressing import Reachable, reachable
 from mesh.config.identities import Identity
 from mesh.config.proxy_rules import Origin, ProxyRules, ToRules
-from mesh.control.api.dataplane_rules import BASE, COMMON, SHADOW, kris_of, rules_of
+from mesh.control.api.dataplane_rules import BASE, COMMON, kris_of, rules_of, shadowed
 from mesh.control.api.endpoint import Call, Endpoint
 from mesh.control.api.kri import kri_of
 from mesh.control.api.overviews import find_dataplane
@@ -24,37 +24,35 @@ ROUTE_KINDS = ("MeshHTTPRoute", "MeshTCPRoute")
 def outbound_endpoints() -> Iterable[Endpoint]:
     """Return the endpoints about what one Dataplane listens on."""
     yield Endpoint(path=f"{BASE}/_layout", handle=_layout, summary="What listens where", **COMMON)
-    outbound = f"{BASE}/_outbounds/{{kri}}"
-    yield Endpoint(
-        path=f"{outbound}/_policies",
-        handle=_outbound_policies,
-        summary="Policies towards one service",
-        query=(SHADOW,),
-        **COMMON,
+    outbound = "_outbounds/{kri}"
+    yield shadowed(f"{outbound}/_policies", _outbound_policies, "Policies towards one service")
+    yield shadowed(f"{outbound}/_routes", _outbound_routes, "Routes towards one service")
+    yield shadowed(
+        f"{outbound}/_routes/{{route}}/_policies", _route_policies, "Policies towards one service by one route"
     )
-    yield Endpoint(
-        path=f"{outbound}/_routes",
-        handle=_outbound_routes,
-        summary="Routes towards one service",
-        query=(SHADOW,),
-        **COMMON,
-    )
-    yield Endpoint(
-        path=f"{outbound}/_routes/{{route}}/_policies",
-        handle=_route_policies,
-        summary="Policies towards one service by one route",
-        query=(SHADOW,),
-        **COMMON,
-    )
+
+
+class _Towards:
+    """The outbound that a call names, and what the Dataplane's policies say towards it."""
+
+    def __init__(self, call: Call) -> None:
+        dataplane = find_dataplane(call).resource
+        outbound = _find_outbound(call, dataplane)
+        self.rules = rules_of(call, dataplane)
+        self._service = outbound.service
+        self._section = outbound.port.name or str(outbound.port.port)
+
+    def kinds(self) -> Iterable[str]:
+        """Return the kinds of policies, routes aside, that say anything towards services."""
+        return dict.fromkeys(rule.policy for rule in self.rules.to if rule.policy not in ROUTE_KINDS)
+
+    def of(self, kind: str) -> ToRules | None:
+        return self.rules.towards(kind, self._service.kind, self._service.name, self._section)
 
 
 async def _outbound_policies(call: Call) -> Response:
-    dataplane = find_dataplane(call).resource
-    outbound = _find_outbound(call, dataplane)
-    rules = rules_of(call, dataplane)
-    section = outbound.port.name or str(outbound.port.port)
-    kinds = dict.fromkeys(rule.policy for rule in rules.to if rule.policy not in ROUTE_KINDS)
-    found = [rules.towards(kind, outbound.service.kind, outbound.service.name, section) for kind in kinds]
+    towards = _Towards(call)
+    found = [towards.of(kind) for kind in towards.kinds()]
     policies = [
         {"kind": rule.policy, "conf": rule.conf, "origins": kris_of(rule.origins)} for rule in found if rule is not None
     ]
@@ -62,11 +60,8 @@ async def _outbound_policies(call: Call) -> Response:
 
 
 async def _outbound_routes(call: Call) -> Response:
-    dataplane = find_dataplane(call).resource
-    outbound = _find_outbound(call, dataplane)
-    rules = rules_of(call, dataplane)
-    section = outbound.port.name or str(outbound.port.port)
-    found = [rules.towards(kind, outbound.service.kind, outbound.service.name, section) for kind in ROUTE_KINDS]
+    towards = _Towards(call)
+    found = [towards.of(kind) for kind in ROUTE_KINDS]
     routes = [
         {"kind": rule.policy, "origins": kris_of(rule.origins), "rules": _route_rules(rule)}
         for rule in found
@@ -77,15 +72,12 @@ async def _outbound_routes(call: Call) -> Response:
 
 async def _route_policies(call: Call) -> Response:
     """What is said for the route itself counts, else what is said for the service."""
-    dataplane = find_dataplane(call).resource
-    outbound = _find_outbound(call, dataplane)
-    rules = rules_of(call, dataplane)
-    section = outbound.port.name or str(outbound.port.port)
-    route = _find_route(call, rules)
+    towards = _Towards(call)
+    route = _find_route(call, towards.rules)
     policies = []
-    for kind in dict.fromkeys(rule.policy for rule in rules.to if rule.policy not in ROUTE_KINDS):
-        own = [rule for rule in rules.to if (rule.policy, rule.kind, rule.name) == (kind, route.kind, route.name)]
-        found = own[0] if own else rules.towards(kind, outbound.service.kind, outbound.service.name, section)
+    for kind in towards.kinds():
+        own = [to for to in towards.rules.to if (to.policy, to.kind, to.name) == (kind, route.kind, route.name)]
+        found = own[0] if own else towards.of(kind)
         if found is not None:
             policies.append({"kind": kind, "conf": found.conf, "origins": kris_of(found.origins)})
     return json_reply(without_secrets({"policies": policies}))

@@ -9,7 +9,7 @@ from mesh.config.proxy_rules import InboundPolicy, InboundRule, InboundRules, Or
 from mesh.config.rules import inspect_rules
 from mesh.control.access import Action
 from mesh.control.api.documents import meta_of
-from mesh.control.api.endpoint import Call, Endpoint, Parameter
+from mesh.control.api.endpoint import Call, Endpoint, Handler, Parameter
 from mesh.control.api.known import known_resources
 from mesh.control.api.kri import kri_of
 from mesh.control.api.overviews import find_dataplane
@@ -28,27 +28,14 @@ SHADOW = Parameter(
 
 def rule_endpoints() -> Iterable[Endpoint]:
     """Return the endpoints about one Dataplane's policies."""
-    yield Endpoint(
-        path=f"{BASE}/_policies",
-        handle=_policies,
-        summary="Policies of the proxy as a whole",
-        query=(SHADOW,),
-        **COMMON,
-    )
-    yield Endpoint(
-        path=f"{BASE}/_rules",
-        handle=_rules,
-        summary="All that policies say for the proxy",
-        query=(SHADOW,),
-        **COMMON,
-    )
-    yield Endpoint(
-        path=f"{BASE}/_inbounds/{{kri}}/_policies",
-        handle=_inbound_policies,
-        summary="Policies at one inbound",
-        query=(SHADOW,),
-        **COMMON,
-    )
+    yield shadowed("_policies", _policies, "Policies of the proxy as a whole")
+    yield shadowed("_rules", _rules, "All that policies say for the proxy")
+    yield shadowed("_inbounds/{kri}/_policies", _inbound_policies, "Policies at one inbound")
+
+
+def shadowed(path: str, handle: Handler, summary: str) -> Endpoint:
+    """Return an endpoint below one Dataplane that can take shadow policies for real ones."""
+    return Endpoint(path=f"{BASE}/{path}", handle=handle, summary=summary, query=(SHADOW,), **COMMON)
 
 
 def rules_of(call: Call, dataplane: Resource) -> ProxyRules:

@@ -77,18 +77,19 @@ def open_database(place: str) -> SqliteDatabase:
 
 async def open_database_read_only(place: str) -> SqliteDatabase:
     """Open a file for reading, whether another process has it open or not. Raises: ConfigError, StoreError."""
+    return SqliteDatabase(await trio.to_thread.run_sync(connect_read_only, place), lock_file=None)
 
-    def connect() -> apsw.Connection:
-        connection = _connect(place, apsw.SQLITE_OPEN_READONLY)
-        connection.execute("PRAGMA query_only = 1")
-        return connection
 
-    if not os.path.exists(place):  # noqa: ASYNC240  # One look, as long as a system call takes.
+def connect_read_only(place: str) -> apsw.Connection:
+    """Connect to a file for reading, see `open_database_read_only`; blocks. Raises: ConfigError, StoreError."""
+    if not os.path.exists(place):
         raise ConfigError([Violation(file=place, message="there is no such database")])
     try:
-        return SqliteDatabase(await trio.to_thread.run_sync(connect), lock_file=None)
+        connection = _connect(place, apsw.SQLITE_OPEN_READONLY)
+        connection.execute("PRAGMA query_only = 1")
     except apsw.Error as error:
         raise _explained(place, error) from error
+    return connection
 
 
 def _connect(place: str, flags: int) -> apsw.Connection:

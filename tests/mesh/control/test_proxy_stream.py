@@ -13,7 +13,7 @@ from mesh.config.snapshot import ProxyPart, Snapshot
 from mesh.control.admission import NotAdmitted
 from mesh.control.insights import Answer
 from mesh.control.proxy_stream import ProxyStream, StreamLimits
-from mesh.discovery.encoding import encode_snapshot
+from mesh.discovery.encoding import PartEncoder
 from mesh.discovery.messages import (
     Ack,
     ControlPlaneMessage,
@@ -158,7 +158,7 @@ def test_sidecar_that_does_not_answer_a_push_is_dropped_and_costs_one_push() -> 
         pipe.say(HELLO)
         await trio.sleep(1.0)
         for number in range(1000):
-            stream.want(encode_snapshot(snapshot(str(number))))
+            stream.want(PartEncoder().encode(snapshot(str(number))))
         await keep_beating(pipe)
 
     error, when, pipe = ending_of(script)
@@ -171,7 +171,7 @@ def test_newest_configuration_follows_the_answer() -> None:
         pipe.say(HELLO)
         await trio.sleep(1.0)
         for number in range(5):
-            stream.want(encode_snapshot(snapshot(str(number))))
+            stream.want(PartEncoder().encode(snapshot(str(number))))
             await trio.sleep(0.1)
         for nonce in (1, 2):
             push = pipe.sent[-1]

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from mesh.config.snapshot import Cluster, ClusterEndpoints, Endpoint, ProxyPart, Snapshot
-from mesh.discovery.encoding import PartEncoder, encode_snapshot, from_file, of_parts, to_file
+from mesh.discovery.encoding import PartEncoder, from_file, of_parts, to_file
 from mesh.model.errors import ConfigError
 from mesh.model.names import Address
 
@@ -15,7 +15,7 @@ SNAPSHOT = Snapshot.of(PROXY, CLUSTER, ClusterEndpoints(cluster="cart", endpoint
 
 
 def test_version_is_the_snapshots_own() -> None:
-    encoded = encode_snapshot(SNAPSHOT)
+    encoded = PartEncoder().encode(SNAPSHOT)
     assert encoded.version == SNAPSHOT.version()
     assert encoded.decode() == SNAPSHOT
     shuffled = dict(sorted(encoded.parts.items(), reverse=True))
@@ -33,33 +33,33 @@ def test_encoder_redoes_only_the_parts_that_are_other_objects() -> None:
 
 
 def test_file_holds_the_snapshot() -> None:
-    encoded = encode_snapshot(SNAPSHOT)
+    encoded = PartEncoder().encode(SNAPSHOT)
     restored = from_file(to_file(encoded))
     assert (restored.version, dict(restored.parts)) == (encoded.version, dict(encoded.parts))
 
 
 @pytest.mark.parametrize("cut", [0, 1, 20, 200])
 def test_torn_file_is_found(cut: int) -> None:
-    data = to_file(encode_snapshot(SNAPSHOT))
+    data = to_file(PartEncoder().encode(SNAPSHOT))
     with pytest.raises(ConfigError, match="damaged"):
         from_file(data[:cut])
 
 
 def test_file_with_another_content_than_its_version_is_found() -> None:
-    data = to_file(encode_snapshot(SNAPSHOT)).replace(b"10.0.0.1", b"10.0.0.2")
+    data = to_file(PartEncoder().encode(SNAPSHOT)).replace(b"10.0.0.1", b"10.0.0.2")
     with pytest.raises(ConfigError, match="damaged"):
         from_file(data)
 
 
 def test_all_unreadable_parts_are_named_at_once() -> None:
-    parts = {**encode_snapshot(SNAPSHOT).parts, "cluster/cart": b"{}", "mystery/x": b"{}", "endpoints/web": b"[]"}
+    parts = {**PartEncoder().encode(SNAPSHOT).parts, "cluster/cart": b"{}", "mystery/x": b"{}", "endpoints/web": b"[]"}
     with pytest.raises(ConfigError) as caught:
         of_parts(parts).decode()
     assert {violation.path for violation in caught.value.violations} == {"cluster/cart", "mystery/x", "endpoints/web"}
 
 
 def test_part_under_anothers_key_is_refused() -> None:
-    parts = dict(encode_snapshot(SNAPSHOT).parts)
+    parts = dict(PartEncoder().encode(SNAPSHOT).parts)
     parts["cluster/web"] = parts.pop("cluster/cart")
     with pytest.raises(ConfigError, match="cluster/cart"):
         of_parts(parts).decode()

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mesh.config.snapshot import ClusterEndpoints, Endpoint, ProxyPart, Snapshot
-from mesh.discovery.encoding import EncodedSnapshot, encode_snapshot
+from mesh.discovery.encoding import EncodedSnapshot, PartEncoder
 from mesh.discovery.messages import Ack, Nack, Push, Resync
 from mesh.discovery.publication import Publication
 from mesh.discovery.subscription import Candidate, Subscription
@@ -68,7 +68,7 @@ class ConfigurationStream(RuleBasedStateMachine):
     def want_snapshot(self, snapshot: Snapshot) -> None:
         self.wanted = snapshot
         self.ever_wanted.append(self.wanted.parts)
-        self.publication.want(encode_snapshot(self.wanted))
+        self.publication.want(PartEncoder().encode(self.wanted))
 
     # The channel.
 
@@ -122,7 +122,7 @@ class ConfigurationStream(RuleBasedStateMachine):
         self.publication = Publication.resume(held.version, held.digests) if held else Publication()
         self.refused_last, self.nonce_acked = "", 0
         assert self.wanted is not None
-        self.publication.want(encode_snapshot(self.wanted))
+        self.publication.want(PartEncoder().encode(self.wanted))
 
     # The two ends.
 
@@ -208,7 +208,7 @@ def drain(publication: Publication, subscription: Subscription) -> Push:
 
 
 def encoded(**counts: int) -> EncodedSnapshot:
-    return encode_snapshot(snapshot_of(counts, False))
+    return PartEncoder().encode(snapshot_of(counts, False))
 
 
 def test_second_push_carries_only_what_changed() -> None:
