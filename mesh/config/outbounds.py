@@ -9,7 +9,7 @@ from mesh.config import defaults, translation
 from mesh.config.external_services import cluster_origination
 from mesh.config.policies import PolicyIndex, Selected
 from mesh.config.services import EXTERNAL, MESH_SERVICE, MULTI_ZONE, Service
-from mesh.config.snapshot import Cluster, ClusterEndpoints, Origination, OutboundListener, Route, UpstreamTls
+from mesh.config.snapshot import Backend, Cluster, ClusterEndpoints, Origination, OutboundListener, Route, UpstreamTls
 from mesh.model.names import Address
 from mesh.resources.mesh_service import ServicePort
 from mesh.resources.policy import Conf
@@ -104,7 +104,7 @@ class Outbounds:
         )
         route = Route(
             name=cluster.name,
-            cluster=cluster.name,
+            backends=(Backend(cluster=cluster.name),),
             retry=translation.retry_policy(retry, breaker, cluster.timeouts.request_s),
             timeouts=cluster.timeouts,
         )

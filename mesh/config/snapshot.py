@@ -13,15 +13,20 @@ import msgspec
 
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
-from mesh.model.security import NamePattern, TlsVersion
+from mesh.model.security import NamePattern, TlsParameters, TlsVersion
 from mesh.model.traffic import Protocol, TlsMode
 from mesh.policy.authorization import Permissions
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
+from mesh.policy.fault_injection import Fault
+from mesh.policy.health_check import HealthCheck
 from mesh.policy.load_balancing import LoadBalancing
 from mesh.policy.outlier_detection import OutlierDetection
 from mesh.policy.passthrough import Passthrough
+from mesh.policy.rate_limit import CallerRateLimit, Rate
+from mesh.policy.request_hash import HashPolicy
 from mesh.policy.retry import RetryPolicy
-from mesh.policy.timeout import Timeouts
+from mesh.policy.routing import HeaderChanges, Redirect, Rewrite, RouteMatch
+from mesh.policy.timeout import CallerTimeouts, Timeouts
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +43,10 @@ class Endpoint:
     weight: int = 1
     healthy: bool = True
     priority: int = 0
+    # Endpoints of a priority with a weight for their locality share its traffic by those weights; without: one locality.
+    locality: str = ""
+    locality_weight: int = 0
+    tags: tuple[tuple[str, str], ...] = ()  # labels that a retry's host selection asks for
     hostname: str = ""  # what requests call it in their Host; empty: what the client called it
 
 
@@ -51,6 +60,7 @@ class UpstreamTls:
 
     expected_peers: tuple[str, ...] = ()
     sni: str = ""
+    parameters: TlsParameters = TlsParameters()
 
 
 class Verification(enum.Enum):
@@ -104,6 +114,7 @@ class Cluster:
     load_balancing: LoadBalancing = LoadBalancing()
     circuit_breaking: CircuitBreakingLimits = CircuitBreakingLimits()
     outlier_detection: OutlierDetection | None = None
+    health_checks: tuple[HealthCheck, ...] = ()
     timeouts: Timeouts = Timeouts()
 
 
@@ -116,19 +127,44 @@ class ClusterEndpoints:
 
 
 @attrs.frozen(kw_only=True)
+class Backend:
+    """A cluster's share of a route. Without a name, what the route meant is not there: its share is answered with 500."""
+
+    cluster: str = ""
+    weight: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Mirror:
+    """A cluster that gets a copy of some requests, and whose answers nobody sees."""
+
+    cluster: str
+    percent: float = 100.0
+
+
+@attrs.frozen(kw_only=True)
 class Route:
-    """Where a request goes and under which policies. Routes of a listener are tried in order."""
+    """Which requests, where they go, and under which policies. Routes of a listener are tried in order: the first counts.
+
+    Without backends and without a redirect its requests are answered with 500. Changes of headers are made in order.
+    """
 
     name: str
-    cluster: str
-    path_prefix: str = "/"
+    match: RouteMatch = RouteMatch()
+    backends: tuple[Backend, ...] = ()
+    redirect: Redirect | None = None
+    rewrite: Rewrite | None = None
+    request_headers: tuple[HeaderChanges, ...] = ()
+    response_headers: tuple[HeaderChanges, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    hash_policies: tuple[HashPolicy, ...] = ()
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
 
 
 @attrs.frozen(kw_only=True)
 class OutboundListener:
-    """A port on which the local application reaches one service. TCP uses the first route's cluster.
+    """A port on which the local application reaches one service. TCP uses the first route's backends.
 
     `hostnames` are the names that the mesh gives the service; whatever Host a client sends is accepted, for it may
     reach the port by another name of its own.
@@ -154,7 +190,12 @@ class InboundListener:
     tls_mode: TlsMode = TlsMode.STRICT
     permissions: Permissions | None = Permissions()  # None: not enforced, since the proxy has no identity
     timeouts: Timeouts = Timeouts(request_s=0.0, idle_s=7200.0, stream_idle_s=3600.0)
+    caller_timeouts: tuple[CallerTimeouts, ...] = ()  # the first that matches a caller counts for its requests
     circuit_breaking: CircuitBreakingLimits = CircuitBreakingLimits()
+    rate_limits: tuple[CallerRateLimit, ...] = ()  # the first that matches a caller counts
+    connection_rate: Rate | None = None
+    faults: tuple[Fault, ...] = ()  # each that matches a caller acts
+    tls_parameters: TlsParameters = TlsParameters()
 
 
 @attrs.frozen(kw_only=True)

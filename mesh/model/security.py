@@ -26,6 +26,24 @@ class Svid:
     not_after: float
 
 
+class TlsVersion(enum.Enum):
+    """A version of TLS. Kuma's words."""
+
+    TLS10 = "TLS10"
+    TLS11 = "TLS11"
+    TLS12 = "TLS12"
+    TLS13 = "TLS13"
+
+
+@attrs.frozen(kw_only=True)
+class TlsParameters:
+    """Which versions of TLS sidecars speak with one another. `ciphers` (OpenSSL's names) count up to TLS 1.2; none: all."""
+
+    version_min: TlsVersion = TlsVersion.TLS13
+    version_max: TlsVersion = TlsVersion.TLS13
+    ciphers: tuple[str, ...] = ()
+
+
 @attrs.frozen(kw_only=True)
 class ClientTls:
     """How to call: what to present (None: nothing) and whom to accept.
@@ -50,15 +68,6 @@ class ServerTls:
     trust: tuple[TrustBundle, ...] = ()
     require_client_certificate: bool = True
     alpn: tuple[str, ...] = ()
-
-
-class TlsVersion(enum.Enum):
-    """A version of TLS. Kuma's words."""
-
-    TLS10 = "TLS10"
-    TLS11 = "TLS11"
-    TLS12 = "TLS12"
-    TLS13 = "TLS13"
 
 
 @attrs.frozen(kw_only=True)

@@ -15,6 +15,7 @@ from mesh.model.randomness import Random
 from mesh.model.traffic import ResponseFlag
 from mesh.policy.circuit_breaking import CircuitBreaker
 from mesh.policy.failure import FailureKind
+from mesh.policy.routing import HeaderMatch
 from mesh.policy.timeout import effective_per_try_s
 
 
@@ -29,14 +30,26 @@ class RetryOn(enum.Enum):
     REFUSED_STREAM = "refused-stream"
     RETRIABLE_4XX = "retriable-4xx"
     ENVOY_RATELIMITED = "envoy-ratelimited"
+    RETRIABLE_STATUS_CODES = "retriable-status-codes"
+    RETRIABLE_HEADERS = "retriable-headers"
+    CANCELLED = "cancelled"  # from here on by the grpc-status in the response's headers
+    DEADLINE_EXCEEDED = "deadline-exceeded"
+    INTERNAL = "internal"
+    RESOURCE_EXHAUSTED = "resource-exhausted"
+    UNAVAILABLE = "unavailable"
 
 
 @attrs.frozen(kw_only=True)
 class RetryBudget:
-    """Most retries at once: `percent` of the active requests, but at least `concurrency_min`. Envoy's retry_budget."""
+    """How much load retries may add. Envoy's retry_budget, or with `rate_per_s_min` tower's (Linkerd's ServiceProfile).
+
+    Envoy's bounds the retries at once: `percent` of the active requests, but at least `concurrency_min`. The other bounds
+    their rate: `percent` of the requests of the last seconds, and `rate_per_s_min` a second besides.
+    """
 
     percent: float = 20.0
     concurrency_min: int = 3
+    rate_per_s_min: float | None = None
 
     def limit(self, active: int) -> int:
         """Return the most retries at once while `active` requests are in flight or pending.
@@ -45,6 +58,43 @@ class RetryBudget:
         """
         share = int(self.percent / 100.0 * active)
         return share if share > self.concurrency_min else self.concurrency_min
+
+
+class ResetHeaderFormat(enum.Enum):
+    """What a header that says when to come back holds. Kuma's words."""
+
+    SECONDS = "Seconds"
+    UNIX_TIMESTAMP = "UnixTimestamp"
+
+
+@attrs.frozen(kw_only=True)
+class ResetHeader:
+    """A response header that says when to come back; its name in lower case."""
+
+    name: str
+    format: ResetHeaderFormat
+
+
+@attrs.frozen(kw_only=True)
+class RateLimitedBackOff:
+    """Back off for as long as the first of these headers says, if that is not above `interval_s_max`."""
+
+    reset_headers: tuple[ResetHeader, ...]
+    interval_s_max: float = 300.0
+
+
+@attrs.frozen(kw_only=True)
+class HostSelection:
+    """Which endpoints another try avoids. Up to `picks_max` more picks are made; the last one is taken, whatever it is.
+
+    `omitted_tags`: endpoints that carry one of them; `omit_priorities_every`: after so many tries those priorities that
+    were tried (0: no).
+    """
+
+    omit_previous_hosts: bool = False
+    omitted_tags: tuple[tuple[str, str], ...] = ()
+    omit_priorities_every: int = 0
+    picks_max: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +112,12 @@ class RetryPolicy:
     backoff_base_s: float = 0.025
     backoff_s_max: float = 0.25
     budget: RetryBudget | None = RetryBudget()  # None: only the breaker's retries_max
+    request_headers: tuple[HeaderMatch, ...] = ()  # of these one has to match, else nothing is retried
+    response_headers: tuple[HeaderMatch, ...] = ()  # with one of these a response is retried, under RETRIABLE_HEADERS
+    rate_limited_back_off: RateLimitedBackOff | None = None
+    per_try_idle_timeout_s: float = 0.0  # 0: none
+    host_selection: HostSelection | None = None
+    hedge_on_per_try_timeout: bool = False
 
 
 @attrs.frozen

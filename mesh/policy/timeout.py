@@ -8,6 +8,8 @@ import math
 
 import attrs
 
+from mesh.policy.authorization import PeerMatch
+
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
@@ -20,6 +22,14 @@ class Timeouts:
     request_headers_s: float = 0.0  # HttpConnectionManager.request_headers_timeout
     stream_s_max: float = 0.0  # max_stream_duration
     connection_s_max: float = 0.0  # max_connection_duration
+
+
+@attrs.frozen(kw_only=True)
+class CallerTimeouts:
+    """The spans that bound the requests of those callers that match; of a connection's own spans these are ignored."""
+
+    match: PeerMatch
+    timeouts: Timeouts
 
 
 class Expiry(enum.Enum):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -115,17 +116,23 @@ def listener_plans(
 def _problem(listener: InboundListener | OutboundListener, snapshot: Snapshot) -> str:
     if isinstance(listener, InboundListener):
         return ""
-    missing = [route.cluster for route in listener.routes if f"cluster/{route.cluster}" not in snapshot.parts]
+    missing = [name for name in _clusters(listener) if f"cluster/{name}" not in snapshot.parts]
     if missing:
         return f"names the cluster {missing[0]!r}, which is absent"
     return "" if listener.routes else "has no route"
+
+
+def _clusters(listener: OutboundListener) -> list[str]:
+    """Return the clusters that a listener's routes lead to."""
+    backends = [backend.cluster for route in listener.routes for backend in route.backends if backend.cluster]
+    return backends + [mirror.cluster for route in listener.routes for mirror in route.mirrors]
 
 
 def _inbound_plan(inbound: InboundListener, cluster_of: ClusterOf, own_id: str) -> ListenerPlan:
     cluster = cluster_of(application_cluster(inbound))
     handle: HttpPlan | TcpPlan
     if inbound.protocol is Protocol.HTTP:
-        route = Route(name=inbound.name, cluster=cluster.config.name, timeouts=inbound.timeouts)
+        route = Route(name=inbound.name, backends=(Backend(cluster=cluster.config.name),), timeouts=inbound.timeouts)
         handle = HttpPlan(
             inbound=True,
             idle_s=inbound.timeouts.idle_s,
@@ -154,13 +161,13 @@ def _outbound_plan(outbound: OutboundListener, cluster_of: ClusterOf) -> Listene
             idle_s=first.timeouts.idle_s,
             headers_s=first.timeouts.request_headers_s,
             filters=OUTBOUND,
-            routes=tuple(_route_plan(route, cluster_of(route.cluster)) for route in outbound.routes),
+            routes=tuple(_route_plan(route, cluster_of(route.backends[0].cluster)) for route in outbound.routes),
         )
     else:
         handle = TcpPlan(
             inbound=False,
             idle_s=first.timeouts.idle_s,
-            cluster=cluster_of(first.cluster),
+            cluster=cluster_of(first.backends[0].cluster),
             connects_max=outbound.retry_connects_max + 1,
         )
     return ListenerPlan(name=outbound.name, address=outbound.address, handle=handle)
@@ -172,7 +179,7 @@ def _route_plan(route: Route, cluster: ClusterState) -> RoutePlan:
     headers = b"x-envoy-expected-rq-timeout-ms: %d\r\n" % expected_ms if expected_ms else b""
     return RoutePlan(
         name=route.name,
-        path_prefix=route.path_prefix.encode(),
+        path_prefix=route.match.path.value.encode(),
         timeouts=route.timeouts,
         retry=rules if rules.enabled and route.retry.retries_max > 0 else None,
         per_try_s=rules.per_try_timeout_s,

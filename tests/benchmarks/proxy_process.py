@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -32,6 +33,7 @@ from mesh.policy.authorization import MatchKind, PeerMatch, Permissions
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.outlier_detection import OutlierDetection
 from mesh.policy.retry import RetryOn, RetryPolicy
+from mesh.policy.routing import PathMatch, RouteMatch
 from mesh.policy.timeout import Timeouts
 from mesh.proxy.sidecar import Sidecar, SidecarSettings
 from mesh.runtime.logging import open_log
@@ -61,7 +63,11 @@ def cluster_parts(endpoints: list[Address], tls: UpstreamTls | None) -> list[Par
 
 
 def outbound(port: int) -> OutboundListener:
-    routes = tuple(Route(name=f"r{i}", cluster="c", path_prefix=p, retry=RETRY) for i, p in enumerate(PREFIXES))
+    backends = (Backend(cluster="c"),)
+    routes = tuple(
+        Route(name=f"r{i}", match=RouteMatch(path=PathMatch(value=prefix)), backends=backends, retry=RETRY)
+        for i, prefix in enumerate(PREFIXES)
+    )
     return OutboundListener(name="out", address=Address("127.0.0.1", port), protocol=Protocol.HTTP, routes=routes)
 
 

@@ -3,6 +3,7 @@
 import trio
 
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -51,7 +52,7 @@ def snapshot() -> Snapshot:
             name="out",
             address=Address("127.0.0.1", 10001),
             protocol=Protocol.HTTP,
-            routes=(Route(name="api", cluster="api"),),
+            routes=(Route(name="api", backends=(Backend(cluster="api"),)),),
         ),
     )
 

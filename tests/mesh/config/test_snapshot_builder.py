@@ -12,6 +12,7 @@ from mesh.config.addressing import unresolved
 from mesh.config.builder import build_snapshot
 from mesh.config.index import MeshIndex
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -153,7 +154,7 @@ def test_without_identities_everything_is_plaintext_and_open() -> None:
             routes=(
                 Route(
                     name="payment_8080",
-                    cluster="payment_8080",
+                    backends=(Backend(cluster="payment_8080"),),
                     retry=DEFAULT_RETRY,
                     timeouts=defaults.OUTBOUND_TIMEOUTS,
                 ),

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -175,7 +176,7 @@ def http_parts(
             name="out",
             address=Address("127.0.0.1", port),
             protocol=Protocol.HTTP,
-            routes=(Route(name="r", cluster="c", **route),),
+            routes=(Route(name="r", backends=(Backend(cluster="c"),), **route),),
         ),
     ]
 

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from mesh.config.snapshot import (
+    Backend,
     Cluster,
     ClusterEndpoints,
     Endpoint,
@@ -92,7 +93,7 @@ def parts_of(
             name=cluster,
             address=Address("127.0.0.1", port),
             protocol=Protocol.HTTP,
-            routes=(Route(name=cluster, cluster=cluster),),
+            routes=(Route(name=cluster, backends=(Backend(cluster=cluster),)),),
         ),
     ]
     return parts if origination is None else [attrs.evolve(origination, cluster=cluster), *parts]

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from mesh.config.snapshot import (
+    Backend,
     ClusterEndpoints,
     Endpoint,
     OutboundListener,
@@ -36,7 +37,7 @@ def parts_of(port: int, name: str, places: list[Address] = PLACES, requests_max:
     made = http_parts(port, places, route={}, cluster={"load_balancing": ROUND_ROBIN, "circuit_breaking": limits})
     cluster, endpoints, listener = made
     assert isinstance(endpoints, ClusterEndpoints) and isinstance(listener, OutboundListener)
-    route = attrs.evolve(listener.routes[0], cluster=name)
+    route = attrs.evolve(listener.routes[0], backends=(Backend(cluster=name),))
     return [
         attrs.evolve(cluster, name=name),
         attrs.evolve(endpoints, cluster=name),

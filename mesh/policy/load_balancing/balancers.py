@@ -7,7 +7,6 @@ A balancer is made for a fixed set of hosts and remade when membership, health o
 `pick` costs O(1), O(log n) with unequal weights. Which hosts go in is `healthy_or_panic`'s to say.
 """
 
-import enum
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -15,24 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from mesh.model.randomness import Random
-
-
-class Balancer(enum.Enum):
-    """How endpoints are chosen."""
-
-    ROUND_ROBIN = "RoundRobin"
-    LEAST_REQUEST = "LeastRequest"
-    RANDOM = "Random"
-
-
-@attrs.frozen(kw_only=True)
-class LoadBalancing:
-    """The balancer and its parameters. `panic_percent`: below this share of healthy endpoints all are used (0: never)."""
-
-    balancer: Balancer = Balancer.LEAST_REQUEST
-    choice_count: int = 2
-    active_request_bias: float = 1.0
-    panic_percent: float = 50.0
+from mesh.policy.load_balancing.strategy import Balancer, LoadBalancing
 
 
 class Host(Protocol):
