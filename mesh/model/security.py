@@ -37,7 +37,10 @@ class TlsVersion(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class TlsParameters:
-    """Which versions of TLS sidecars speak with one another. `ciphers` (OpenSSL's names) count up to TLS 1.2; none: all."""
+    """Which versions of TLS sidecars speak with one another, TLS 1.2 or 1.3.
+
+    `ciphers` (OpenSSL's names, the preferred first) count up to TLS 1.2; none: those that OpenSSL takes for good.
+    """
 
     version_min: TlsVersion = TlsVersion.TLS13
     version_max: TlsVersion = TlsVersion.TLS13
@@ -58,6 +61,7 @@ class ClientTls:
     server_name: str = ""
     sni: str = ""
     alpn: tuple[str, ...] = ()
+    parameters: TlsParameters = TlsParameters()
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +72,7 @@ class ServerTls:
     trust: tuple[TrustBundle, ...] = ()
     require_client_certificate: bool = True
     alpn: tuple[str, ...] = ()
+    parameters: TlsParameters = TlsParameters()
 
 
 @attrs.frozen(kw_only=True)

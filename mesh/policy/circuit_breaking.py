@@ -8,6 +8,8 @@ once it has its connection -> `release_pending`, `admit_request`; when the try h
 idle connection only `admit_request` is asked. For opaque TCP `pending_requests_max` limits connections being made.
 """
 
+from collections.abc import Iterator
+
 import attrs
 
 
@@ -38,6 +40,18 @@ class CircuitBreaker:
     pending_overflows: int = attrs.field(default=0, init=False)
     request_overflows: int = attrs.field(default=0, init=False)
     retry_overflows: int = attrs.field(default=0, init=False)
+
+    def gauges(self) -> Iterator[tuple[str, int]]:
+        """Yield (name, value) under Envoy's names: what is exhausted (1) or not (0), and how many more may be had."""
+        limits = self.limits
+        for opened, remaining, held, most in (
+            ("cx_open", "remaining_cx", self.connections, limits.connections_max),
+            ("rq_open", "remaining_rq", self.requests, limits.requests_max),
+            ("rq_pending_open", "remaining_pending", self.pending_requests, limits.pending_requests_max),
+            ("rq_retry_open", "remaining_retries", self.retries, limits.retries_max),
+        ):
+            yield opened, int(held >= most)
+            yield remaining, max(most - held, 0)
 
     def replace_limits(self, limits: CircuitBreakingLimits) -> None:
         """Apply new limits to what is open: nothing is closed, a count above its new limit only admits no more."""

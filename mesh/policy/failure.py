@@ -19,6 +19,7 @@ class FailureKind(enum.Enum):
     REFUSED_STREAM = "remote refused stream reset"  # HTTP/2: the peer promises that it did nothing
     PROTOCOL_ERROR = "protocol error"
     PER_TRY_TIMEOUT = "upstream_per_try_timeout"
+    PER_TRY_IDLE_TIMEOUT = "upstream_per_try_idle_timeout"
     REQUEST_TIMEOUT = "response_timeout"  # the route's timeout: all tries together
     OVERFLOW = "overflow"  # our own circuit breaker refused; the upstream is not to blame
 
@@ -36,6 +37,7 @@ _FLAG_BY_KIND = {
     FailureKind.REFUSED_STREAM: ResponseFlag.UPSTREAM_REMOTE_RESET,
     FailureKind.PROTOCOL_ERROR: ResponseFlag.UPSTREAM_PROTOCOL_ERROR,
     FailureKind.PER_TRY_TIMEOUT: ResponseFlag.UPSTREAM_TIMEOUT,
+    FailureKind.PER_TRY_IDLE_TIMEOUT: ResponseFlag.UPSTREAM_TIMEOUT,
     FailureKind.REQUEST_TIMEOUT: ResponseFlag.UPSTREAM_TIMEOUT,
     FailureKind.OVERFLOW: ResponseFlag.UPSTREAM_OVERFLOW,
 }

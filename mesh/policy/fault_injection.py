@@ -1,11 +1,15 @@
 """Fault injection: errors, delays and slow answers that an inbound makes up, to see what its callers do. Pure.
 
-Source: Envoy `extensions.filters.http.fault.v3.HTTPFault`, source/extensions/filters/http/fault; Kuma MeshFaultInjection.
+Source: Envoy `extensions.filters.http.fault.v3.HTTPFault`, source/extensions/filters/http/fault/fault_filter.cc (the delay,
+then the abort, each with its own chance); Kuma MeshFaultInjection makes one such filter of each entry, one behind the other.
 """
 
 import attrs
 
+from mesh.model.names import SpiffeId
+from mesh.model.randomness import Random
 from mesh.policy.authorization import PeerMatch
+from mesh.policy.callers import CallerTable
 
 
 @attrs.frozen(kw_only=True)
@@ -40,3 +44,64 @@ class Fault:
     abort: Abort | None = None
     delay: Delay | None = None
     response_bandwidth: ResponseBandwidth | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DrawnFaults:
+    """What one request gets, in this order. 0: not that."""
+
+    delay_s: float = 0.0
+    abort_status: int = 0
+    bytes_per_s: float = 0.0  # of the response's body
+
+
+@attrs.define(eq=False)
+class FaultCounts:
+    """What was injected. Envoy's `fault.{delays_injected,aborts_injected,response_rl_injected}` and gauge `active_faults`."""
+
+    delays_injected: int = 0
+    aborts_injected: int = 0
+    response_rl_injected: int = 0
+    active: int = 0  # requests under way that got a fault; whoever drew for them counts them
+
+
+class FaultInjector:
+    """The faults of one inbound, each for the callers that it means. Made anew when they change."""
+
+    __slots__ = ("_callers", "counts")
+
+    def __init__(self, faults: tuple[Fault, ...], previous: "FaultInjector | None" = None) -> None:
+        """`previous`: the one that this replaces; its counts go on."""
+        self.counts: FaultCounts = FaultCounts() if previous is None else previous.counts
+        self._callers = CallerTable([(fault.match, fault) for fault in faults])
+
+    def draw(self, peer: SpiffeId | None, sni: str, random: Random) -> DrawnFaults | None:
+        """Draw for one request. None: nothing is injected.
+
+        Entries act one behind the other: delays add up, the first abort ends it, and of several rates the lowest counts.
+        """
+        faults = self._callers.of(peer, sni)
+        if not faults:
+            return None
+        delay_s = bytes_per_s = 0.0
+        status = 0
+        counts = self.counts
+        for fault in faults:
+            bandwidth, delay, abort = fault.response_bandwidth, fault.delay, fault.abort
+            if bandwidth is not None and _happens(bandwidth.percent, random):
+                counts.response_rl_injected += 1
+                bytes_per_s = min(bytes_per_s or bandwidth.bytes_per_s, bandwidth.bytes_per_s)
+            if delay is not None and delay.delay_s > 0.0 and _happens(delay.percent, random):
+                counts.delays_injected += 1
+                delay_s += delay.delay_s
+            if abort is not None and _happens(abort.percent, random):
+                counts.aborts_injected += 1
+                status = abort.status
+                break
+        if not (status or delay_s or bytes_per_s):
+            return None
+        return DrawnFaults(delay_s=delay_s, abort_status=status, bytes_per_s=bytes_per_s)
+
+
+def _happens(percent: float, random: Random) -> bool:
+    return random.random() * 100.0 < percent  # `random` is below 1: 100 always happens, 0 never

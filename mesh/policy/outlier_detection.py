@@ -10,7 +10,7 @@ counted once (Envoy counts it twice); a detector that is configured is enforced,
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -54,7 +54,13 @@ class Detector(enum.Enum):
 
 # Instants are floats: a span that ends exactly at a tick must not miss it by a rounding error and wait for the next.
 _ROUNDING_S = 1e-6
-_TIMEOUTS = (FailureKind.PER_TRY_TIMEOUT, FailureKind.REQUEST_TIMEOUT)
+_CONNECTING = (FailureKind.CONNECT_FAILURE, FailureKind.CONNECT_TIMEOUT)
+_TIMEOUTS = (
+    FailureKind.PER_TRY_TIMEOUT,
+    FailureKind.PER_TRY_IDLE_TIMEOUT,
+    FailureKind.PER_TRY_IDLE_TIMEOUT,
+    FailureKind.REQUEST_TIMEOUT,
+)
 
 
 @attrs.define(eq=False)
@@ -118,6 +124,15 @@ class OutlierDetector:
     def host_by_name(self) -> Mapping[str, HostRecord]:
         return self._hosts
 
+    def counters(self) -> Iterator[tuple[str, int]]:
+        """Yield (name, value) under Envoy's names."""
+        yield "ejections_active", self.ejected_count
+        yield "ejections_overflow", self.overflows
+        yield "ejections_enforced_total", sum(self.enforced.values())
+        for detector in Detector:
+            yield f"ejections_detected_{detector.value}", self.detected[detector]
+            yield f"ejections_enforced_{detector.value}", self.enforced[detector]
+
     def replace_config(self, config: OutlierDetection) -> None:
         """Judge by other rules from now on; hosts stay as they are, ejected ones too until a tick finds their time is up."""
         self._config = config
@@ -146,6 +161,11 @@ class OutlierDetector:
 
     def on_response(self, host: HostRecord, status: int, now: float, random: Random) -> bool:
         """Record the status of one try's response; a gRPC status first translated to HTTP. True: this ejected the host."""
+        if self._split:
+            self.on_connected(host)
+        return self._on_status(host, status, now, random)
+
+    def _on_status(self, host: HostRecord, status: int, now: float, random: Random) -> bool:
         counts = host.counts
         counts.total += 1
         if status < 500 or status > 599:
@@ -156,7 +176,7 @@ class OutlierDetector:
         return self._on_server_error(host, status, now, random)
 
     def on_connected(self, host: HostRecord, *, final: bool = False) -> None:
-        """Record that a try has its connection; ignored unless errors are split, so HTTP need not call it then.
+        """Record that a try has its connection; ignored unless errors are split. HTTP need not call it: outcomes imply it.
 
         `final`: no response will be judged, as for opaque TCP; then it is the success itself.
         """
@@ -174,13 +194,16 @@ class OutlierDetector:
     def on_local_failure(self, host: HostRecord, kind: FailureKind, now: float, random: Random) -> bool:
         """Record a try that failed without a response. True: this ejected the host.
 
-        Split: it counts as a local-origin failure only. Else a timeout counts as a 504, all else as a 503: Envoy's router
-        reports a reset as it reports a failed connect. An overflow is ours and says nothing about the host.
+        Split: it counts as a local-origin failure only, after the success of the connect that it had, if it had one, as
+        Envoy's onPoolReady reports; so only failed connects come in a row. Else a timeout counts as a 504, all else as a 503:
+        Envoy's router reports a reset as it reports a failed connect. An overflow is ours and says nothing about the host.
         """
         if kind is FailureKind.OVERFLOW:
             return False
         if not self._split:
-            return self.on_response(host, 504 if kind in _TIMEOUTS else 503, now, random)
+            return self._on_status(host, 504 if kind in _TIMEOUTS else 503, now, random)
+        if kind not in _CONNECTING:
+            self.on_connected(host)
         host.local_origin_counts.total += 1
         host.consecutive_local_origin_failures += 1
         if host.consecutive_local_origin_failures != self._config.consecutive_local_origin_failures:

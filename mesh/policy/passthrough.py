@@ -125,9 +125,11 @@ def _address(text: str) -> _IPAddress | None:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _specificity(match: PassthroughMatch) -> tuple[int, int, int, str]:
+def _specificity(match: PassthroughMatch) -> tuple[int, int, bool, bool, str, str]:
     if match.kind is DestinationKind.CIDR:
         narrow = -ipaddress.ip_network(match.value, strict=False).prefixlen
     else:
         narrow = -len(match.value) if match.value.startswith("*") else -1000
-    return (_RANK[match.kind], narrow, int(match.port == 0), match.protocol.value)
+    anything = match.protocol is PassthroughProtocol.TCP
+    # The last two only keep the order of writing out of it.
+    return (_RANK[match.kind], narrow, match.port == 0, anything, match.protocol.value, match.value)

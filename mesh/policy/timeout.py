@@ -10,6 +10,8 @@ import attrs
 
 from mesh.policy.authorization import PeerMatch
 
+_NEVER = math.inf
+
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
@@ -38,12 +40,13 @@ class Expiry(enum.Enum):
     REQUEST = "request"  # 504, flag UT, never retried
     STREAM_MAX = "stream-max"  # 504 or reset
     PER_TRY = "per-try"  # as if the upstream had reset the try: retried as the policy says, else 504, flag UT
+    PER_TRY_IDLE = "per-try-idle"  # the same, but it goes on in the response: then it ends that; flag UT
     STREAM_IDLE = "stream-idle"  # 408 before response headers, else reset; flag SI
 
 
 def deadline_after(now: float, span_s: float) -> float:
     """Return the instant at which a span that starts now runs out; 0 is no span: infinity."""
-    return now + span_s if span_s > 0.0 else math.inf
+    return now + span_s if span_s > 0.0 else _NEVER
 
 
 def effective_per_try_s(per_try_timeout_s: float, request_s: float) -> float:
@@ -54,32 +57,54 @@ def effective_per_try_s(per_try_timeout_s: float, request_s: float) -> float:
     return 0.0 if 0.0 < request_s <= per_try_timeout_s else per_try_timeout_s
 
 
+def expected_timeout_ms(per_try_s: float, request_s: float, *, elapsed_s: float = 0.0, hedges: bool = False) -> int:
+    """Return how long an upstream may take for a try, for x-envoy-expected-rq-timeout-ms; 0: there is no limit, no header.
+
+    `per_try_s`: see `effective_per_try_s`; `elapsed_s`: since the request came completely. Once the time is over it is
+    1 ms, since 0 would mean for ever. Source: Envoy FilterUtility::setTimeoutHeaders.
+    """
+    request_ms = round(request_s * 1000.0)
+    # A hedged try is not ended by its span: it may use all the time there is.
+    expected_ms = request_ms if hedges or per_try_s <= 0.0 else round(per_try_s * 1000.0)
+    if request_ms > 0 and expected_ms > 0:
+        left_ms = request_ms - int(elapsed_s * 1000.0)
+        return min(expected_ms, left_ms) if left_ms > 0 else 1
+    return expected_ms
+
+
 @attrs.define(eq=False)
 class Deadlines:
     """The instants at which the spans of one request run out; inf: never. One object per connection, begun anew per request."""
 
-    request: float = math.inf
-    stream: float = math.inf
-    per_try: float = math.inf
-    idle: float = math.inf
+    request: float = _NEVER
+    stream: float = _NEVER
+    per_try: float = _NEVER
+    per_try_idle: float = _NEVER
+    idle: float = _NEVER
+    _per_try_idle_s: float = attrs.field(default=0.0, init=False)  # means something only while per_try_idle is not inf
 
     def begin(self, timeouts: Timeouts, now: float) -> None:
         """A request's headers have come: its longest duration and its idle span start, nothing else yet."""
-        self.request = self.per_try = math.inf
-        self.stream = now + timeouts.stream_s_max if timeouts.stream_s_max > 0.0 else math.inf
-        self.idle = now + timeouts.stream_idle_s if timeouts.stream_idle_s > 0.0 else math.inf
+        self.request = self.per_try = self.per_try_idle = _NEVER
+        self.stream = now + timeouts.stream_s_max if timeouts.stream_s_max > 0.0 else _NEVER
+        self.idle = now + timeouts.stream_idle_s if timeouts.stream_idle_s > 0.0 else _NEVER
 
-    def begin_complete(self, timeouts: Timeouts, per_try_s: float, now: float) -> float:
+    def begin_complete(self, timeouts: Timeouts, per_try_s: float, now: float, per_try_idle_s: float = 0.0) -> float:
         """A whole request has come and its first try begins: all its spans start at once. Return the earliest instant.
 
         The same as `begin`, `begin_response_wait`, `begin_try` and `earliest`, for the request path.
         """
-        earliest = math.inf
-        self.request = self.per_try = self.stream = self.idle = earliest
+        earliest = _NEVER
+        self.request = self.per_try = self.per_try_idle = self.stream = self.idle = earliest
         if timeouts.request_s > 0.0:
             self.request = earliest = now + timeouts.request_s
         if per_try_s > 0.0:
             self.per_try = when = now + per_try_s
+            if when < earliest:
+                earliest = when
+        if per_try_idle_s > 0.0:
+            self._per_try_idle_s = per_try_idle_s
+            self.per_try_idle = when = now + per_try_idle_s
             if when < earliest:
                 earliest = when
         if timeouts.stream_s_max > 0.0:
@@ -94,19 +119,27 @@ class Deadlines:
 
     def begin_response_wait(self, timeouts: Timeouts, now: float) -> None:
         """The request has come completely: its timeout over all tries and back-offs starts."""
-        self.request = now + timeouts.request_s if timeouts.request_s > 0.0 else math.inf
+        self.request = now + timeouts.request_s if timeouts.request_s > 0.0 else _NEVER
 
-    def begin_try(self, per_try_s: float, now: float) -> None:
+    def begin_try(self, per_try_s: float, now: float, per_try_idle_s: float = 0.0) -> None:
         """A try has its connection and the complete request. `per_try_s`: see `effective_per_try_s`."""
-        self.per_try = now + per_try_s if per_try_s > 0.0 else math.inf
+        self.per_try = now + per_try_s if per_try_s > 0.0 else _NEVER
+        self.per_try_idle = now + per_try_idle_s if per_try_idle_s > 0.0 else _NEVER
+        self._per_try_idle_s = per_try_idle_s
+
+    def begin_response(self) -> None:
+        """The try's response goes to the client: its span bounds nothing any more, its idle span goes on."""
+        self.per_try = _NEVER
 
     def end_try(self) -> None:
-        """The try is over, or its response headers have come: from now on its span bounds nothing."""
-        self.per_try = math.inf
+        """The try is over: from now on its spans bound nothing."""
+        self.per_try = self.per_try_idle = _NEVER
 
     def touch(self, timeouts: Timeouts, now: float) -> None:
         """Bytes went through, in either direction."""
-        self.idle = now + timeouts.stream_idle_s if timeouts.stream_idle_s > 0.0 else math.inf
+        self.idle = now + timeouts.stream_idle_s if timeouts.stream_idle_s > 0.0 else _NEVER
+        if self.per_try_idle < _NEVER:
+            self.per_try_idle = now + self._per_try_idle_s
 
     def earliest(self) -> float:
         """Return the instant to arm the timer for; inf: none."""
@@ -114,6 +147,8 @@ class Deadlines:
         when = self.request
         if self.per_try < when:
             when = self.per_try
+        if self.per_try_idle < when:
+            when = self.per_try_idle
         if self.stream < when:
             when = self.stream
         return self.idle if self.idle < when else when
@@ -125,4 +160,6 @@ class Deadlines:
             return Expiry.REQUEST
         if self.stream == when:
             return Expiry.STREAM_MAX
-        return Expiry.PER_TRY if self.per_try == when else Expiry.STREAM_IDLE
+        if self.per_try == when:
+            return Expiry.PER_TRY
+        return Expiry.PER_TRY_IDLE if self.per_try_idle == when else Expiry.STREAM_IDLE

@@ -1,30 +1,20 @@
-"""Load balancing: which endpoint of a cluster gets a request. Pure: time and chance are arguments."""
+"""Load balancing: which endpoint of a cluster gets a request. Pure: time and chance are arguments.
 
-from mesh.policy.load_balancing.balancers import (
-    EarliestDeadlineFirst,
-    Host,
-    LeastRequest,
-    LoadBalancer,
-    RandomBalancer,
-    RoundRobin,
-    Selection,
-    healthy_or_panic,
-    make_balancer,
-)
+`EndpointSelector` is the whole of it; the other files are its parts: priorities, localities, then a balancer (`balancers`,
+`turns`, `slow_start`) or a table of hashes (`ring_hash`, `maglev`).
+"""
+
+from mesh.policy.load_balancing.host import Host
+from mesh.policy.load_balancing.peak_ewma import PeakEwma
+from mesh.policy.load_balancing.selector import EndpointSelector
 from mesh.policy.load_balancing.strategy import Balancer, HashFunction, LoadBalancing, SlowStart
 
 __all__ = [
     "Balancer",
-    "EarliestDeadlineFirst",
+    "EndpointSelector",
     "HashFunction",
     "Host",
-    "LeastRequest",
-    "LoadBalancer",
     "LoadBalancing",
-    "RandomBalancer",
-    "RoundRobin",
-    "Selection",
+    "PeakEwma",
     "SlowStart",
-    "healthy_or_panic",
-    "make_balancer",
 ]

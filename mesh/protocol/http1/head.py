@@ -33,6 +33,7 @@ class RequestHead:
         "_values",
         "body",
         "body_length",
+        "controlled",
         "expect_continue",
         "host",
         "keep_alive",
@@ -60,6 +61,7 @@ class RequestHead:
         self.upgrade: bytes | None = None  # the protocols asked for, as the peer wrote them
         self.request_id: bytes | None = None
         self.traceparent: bytes | None = None
+        self.controlled: bool = layout.controlled  # it has x-envoy-*: what may steer a proxy
         self._layout = layout
         self._values = values
         self._special: _Special | None = None
@@ -72,6 +74,11 @@ class RequestHead:
     def header(self, name_lower: bytes) -> bytes | None:
         """Return a field's value; repeated fields are joined by a comma."""
         return self._layout.value(name_lower, self._values)
+
+    @property
+    def origin_target(self) -> bytes:
+        """The target in origin form, as it goes on."""
+        return self.target if self._special is None else self._special.target or self.target
 
     @property
     def authority(self) -> bytes:
@@ -95,11 +102,13 @@ class RequestHead:
         traceparent: bytes | None = None,
         remove: frozenset[bytes] = _NO_NAMES,
         upgrade: bool = False,
+        target: bytes = b"",
     ) -> bytes:
         """Write the head for the next hop, in origin form and as HTTP/1.1.
 
         `extra` is complete lines, each with its CR LF. `remove` names fields to leave out (lower case; `x-envoy-*` for a
         prefix); use few different sets. `traceparent` takes the place of the peer's. `upgrade` asks the next hop for it too.
+        `target`, if given, is asked for in the place of the peer's.
         """
         layout, values = self._layout, self._values
         if traceparent is not None:
@@ -111,7 +120,7 @@ class RequestHead:
         special = self._special
         if special is None and not upgrade:
             plan = layout.plans.get(remove) or layout.plan(remove)
-            return plan.request % (self.method, self.target, *plan.pick(values), extra)
+            return plan.request % (self.method, target or self.target, *plan.pick(values), extra)
         special = special or _Special()
         if layout.host < 0:
             # An HTTP/1.0 peer may leave it out; HTTP/1.1 may not. Source: RFC 9110 section 7.2.
@@ -119,7 +128,7 @@ class RequestHead:
         if upgrade:
             extra += b"connection: upgrade\r\n"
         plan = layout.make_plan(remove | special.dropped, special.kept | _UPGRADE if upgrade else special.kept)
-        return plan.request % (self.method, special.target or self.target, *plan.pick(values), extra)
+        return plan.request % (self.method, target or special.target or self.target, *plan.pick(values), extra)
 
     def special(self) -> "_Special":
         """For the parser: what to change when the head is sent on."""

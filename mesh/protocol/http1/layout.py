@@ -43,6 +43,7 @@ class Layout:
     __slots__ = (
         "connection",
         "content_length",
+        "controlled",
         "host",
         "names",
         "plans",
@@ -77,6 +78,8 @@ class Layout:
         # One flag for all that most messages do not have, so that they pay for one check.
         repeated = any(len(positions.get(name, ())) > 1 for name in (b"connection", b"x-request-id", b"traceparent"))
         self.rare = repeated or any(name in positions for name in (b"upgrade", b"expect", b"te"))
+        # A client may try to steer the proxy; most do not, and shall not pay for the look.
+        self.controlled = any(name.startswith(b"x-envoy-") for name in positions)
         self.plans: dict[frozenset[bytes], Plan] = {}
 
     def _first(self, lower: bytes) -> int:

@@ -123,14 +123,15 @@ def local_reply(
     date: bytes = b"",
     keep_alive: bool = True,
     method: bytes = b"GET",
+    content_type: bytes = b"text/plain",
 ) -> bytes:
     """Return a proxy's own answer in Envoy's form: length, type if there is a text, then `extra` (complete lines).
 
     Without `server`, and with `date` (an HTTP date) only if it is given. Source: Envoy `Utility::sendLocalReply`.
     """
     parts = [b"HTTP/1.1 %d %b\r\ncontent-length: %d\r\n" % (status, REASONS.get(status, b"Unknown"), len(body))]
-    if body:
-        parts.append(b"content-type: text/plain\r\n")
+    if body and content_type:
+        parts.append(b"content-type: %b\r\n" % content_type)
     parts.append(extra)
     if date:
         parts.append(b"date: %b\r\n" % date)

@@ -2,9 +2,9 @@
 
 import attrs
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mesh.policy.circuit_breaking import CircuitBreaker, CircuitBreakingLimits
 
@@ -20,6 +20,12 @@ COUNT_NAMES = {
     "pending": "pending_requests",
     "connection": "connections",
     "retry": "retries",
+}
+GAUGE_NAMES = {
+    "request": ("rq", "rq"),
+    "pending": ("rq_pending", "pending"),
+    "connection": ("cx", "cx"),
+    "retry": ("rq_retry", "retries"),
 }
 
 
@@ -85,16 +91,34 @@ def test_budget_limit_replaces_the_breakers_own() -> None:
     assert not breaker.admit_retry(0)
 
 
-class BreakerAgainstListOfOpenThings(RuleBasedStateMachine):
-    """Any order of admissions, releases and new limits.
+def test_gauges_say_what_is_exhausted_and_what_is_left() -> None:
+    """With a limit of 0 a breaker is open from the start, and counts above a lowered limit leave nothing, not less."""
+    limits = CircuitBreakingLimits(connections_max=2, requests_max=1, pending_requests_max=0, retries_max=3)
+    breaker = CircuitBreaker(limits)
+    for admitted in (breaker.admit_connection(), breaker.admit_connection(first_of_host=True), breaker.admit_retry()):
+        assert admitted
+    breaker.replace_limits(attrs.evolve(limits, connections_max=1))
+    assert dict(breaker.gauges()) == {
+        "cx_open": 1,
+        "remaining_cx": 0,
+        "rq_open": 0,
+        "remaining_rq": 1,
+        "rq_pending_open": 1,
+        "remaining_pending": 0,
+        "rq_retry_open": 0,
+        "remaining_retries": 2,
+    }
 
-    Planted once and found: `<=` instead of `<` in `admit_request`; `replace_limits` resetting the counts to 0.
-    """
+
+class BreakerAgainstListOfOpenThings(RuleBasedStateMachine):
+    """Any order of admissions, releases and new limits; at the end of each, all is given back."""
+
+    breaker_type = CircuitBreaker
 
     def __init__(self) -> None:
         super().__init__()
         self.limits = CircuitBreakingLimits(connections_max=2, pending_requests_max=2, requests_max=2, retries_max=2)
-        self.breaker = CircuitBreaker(self.limits)
+        self.breaker = self.breaker_type(self.limits)
         self.open: list[str] = []
         self.refused: list[str] = []
 
@@ -131,6 +155,60 @@ class BreakerAgainstListOfOpenThings(RuleBasedStateMachine):
             assert getattr(self.breaker, COUNT_NAMES[resource]) == self.open.count(resource)
             assert getattr(self.breaker, f"{resource}_overflows") == self.refused.count(resource)
 
+    @invariant()
+    def gauges_agree_with_what_would_be_admitted(self) -> None:
+        gauges = dict(self.breaker.gauges())
+        for resource, name in GAUGE_NAMES.items():
+            left = getattr(self.limits, LIMIT_NAMES[resource]) - self.open.count(resource)
+            assert (gauges[f"{name[0]}_open"], gauges[f"remaining_{name[1]}"]) == (left <= 0, max(left, 0))
+
+    def teardown(self) -> None:
+        for resource in self.open:
+            release(self.breaker, resource)
+        assert [getattr(self.breaker, name) for name in COUNT_NAMES.values()] == [0, 0, 0, 0]
+
 
 TestBreakerAgainstListOfOpenThings = BreakerAgainstListOfOpenThings.TestCase
 TestBreakerAgainstListOfOpenThings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class _OneTooMany(CircuitBreaker):
+    """Planted: `<=` instead of `<`."""
+
+    def admit_request(self) -> bool:
+        admitted = self.requests <= self.limits.requests_max
+        self.requests += admitted
+        self.request_overflows += not admitted
+        return admitted
+
+
+class _Forgetful(CircuitBreaker):
+    """Planted: new limits begin with counts of 0."""
+
+    def replace_limits(self, limits: CircuitBreakingLimits) -> None:
+        super().replace_limits(limits)
+        self.pending_requests = 0
+
+
+class _FreeFirst(CircuitBreaker):
+    """Planted: a host's first connection above the limit is not counted."""
+
+    def admit_connection(self, *, first_of_host: bool = False) -> bool:
+        over = self.connections >= self.limits.connections_max
+        admitted = super().admit_connection(first_of_host=first_of_host)
+        self.connections -= admitted and over
+        return admitted
+
+
+@pytest.mark.parametrize("planted", [_OneTooMany, _Forgetful, _FreeFirst])
+def test_the_machine_finds_planted_bugs(planted: type[CircuitBreaker]) -> None:
+    class Machine(BreakerAgainstListOfOpenThings):
+        breaker_type = planted
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                derandomize=True, database=None, max_examples=100, deadline=None, phases=[Phase.generate]
+            ),
+        )

@@ -101,11 +101,20 @@ def test_split_local_failures_have_a_counter_of_their_own() -> None:
     )
     host = detector.host_by_name["u0"]
     assert not detector.on_local_failure(host, FailureKind.CONNECT_FAILURE, 0.0, RANDOM)
-    detector.on_connected(host)
-    assert not detector.on_local_failure(host, FailureKind.PER_TRY_TIMEOUT, 0.0, RANDOM)
-    assert not host.ejected
-    assert detector.on_local_failure(host, FailureKind.REMOTE_RESET, 0.0, RANDOM)
+    assert not detector.on_response(host, 404, 0.0, RANDOM)
+    assert not detector.on_local_failure(host, FailureKind.CONNECT_TIMEOUT, 0.0, RANDOM)
+    assert detector.on_local_failure(host, FailureKind.CONNECT_FAILURE, 0.0, RANDOM)
     assert host.last_detector is Detector.CONSECUTIVE_LOCAL_ORIGIN_FAILURE
+
+
+def test_split_a_connect_before_a_reset_or_timeout_counts_as_a_success() -> None:
+    """Envoy's onPoolReady reports each connect, so that what comes after it begins a new row."""
+    detector = detector_of(split_local_origin_errors=True, consecutive_local_origin_failures=2)
+    host = detector.host_by_name["u0"]
+    for kind in (FailureKind.REMOTE_RESET, FailureKind.PER_TRY_TIMEOUT, FailureKind.REQUEST_TIMEOUT):
+        assert not detector.on_local_failure(host, kind, 0.0, RANDOM)
+    assert (host.local_origin_counts.total, host.local_origin_counts.succeeded) == (6, 3)
+    assert detector.on_local_failure(host, FailureKind.CONNECT_FAILURE, 0.0, RANDOM)  # the second in a row
 
 
 def test_connecting_says_nothing_of_http_but_all_of_tcp() -> None:

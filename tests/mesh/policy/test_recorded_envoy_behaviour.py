@@ -14,10 +14,13 @@ import pytest
 
 from mesh.policy.circuit_breaking import CircuitBreaker, CircuitBreakingLimits
 from mesh.policy.failure import FailureKind
-from mesh.policy.load_balancing import Balancer, LoadBalancing, healthy_or_panic, make_balancer
+from mesh.policy.load_balancing import Balancer, EndpointSelector, LoadBalancing
 from mesh.policy.outlier_detection import Detector, HostRecord, OutlierDetection, OutlierDetector
-from mesh.policy.retry import GiveUp, RetryBudget, RetryOn, RetryPolicy, RetryRules, RetryState
+from mesh.policy.retry import GiveUp, RetryOn, RetryPolicy, RetryRules, RetryState
+from mesh.policy.retry_budget import RetryBudget
 from mesh.policy.timeout import Deadlines, Expiry, Timeouts
+from tests.mesh.policy.heads import request, response
+from tests.mesh.policy.load_balancing.balanced_host import BalancedHost
 
 Outcome = int | FailureKind | None  # a status, a failure, or an upstream that never answers
 DEFAULT_S = Timeouts().request_s
@@ -40,7 +43,7 @@ def run_request(policy: RetryPolicy, request_s: float, upstream: Callable[[int],
     timeouts = Timeouts(request_s=request_s)
     rules = RetryRules(policy, request_timeout_s=request_s)
     breaker = CircuitBreaker()
-    state = RetryState(rules, breaker, "GET")
+    state = RetryState(rules, breaker, "GET", request())
     deadlines, generator = Deadlines(), random.Random(seed)
     now, sent_at, flags = 0.0, list[float](), set[str]()
     deadlines.begin(timeouts, now)
@@ -56,9 +59,9 @@ def run_request(policy: RetryPolicy, request_s: float, upstream: Callable[[int],
             outcome = FailureKind.PER_TRY_TIMEOUT if per_try else FailureKind.REQUEST_TIMEOUT
         deadlines.end_try()
         if isinstance(outcome, FailureKind):
-            decision = state.after_failure(outcome, request_sent=True, random=generator)
+            decision = state.after_failure(outcome, request_sent=True, now=now, random=generator)
         else:
-            decision = state.after_response(outcome, random=generator)
+            decision = state.after_response(response(outcome), now=now, wall_clock_s=now, random=generator)
         breaker.release_request()
         if isinstance(decision, GiveUp):
             flags |= {decision.flag.value} if decision.flag else set()
@@ -169,7 +172,7 @@ def run_concurrently(count: int, policy: RetryPolicy, limits: CircuitBreakingLim
         RetryRules(policy, request_timeout_s=DEFAULT_S),
         random.Random(5),
     )
-    states = [RetryState(rules, breaker, "GET") for _ in range(count)]
+    states = [RetryState(rules, breaker, "GET", request()) for _ in range(count)]
     for _ in states:
         assert breaker.admit_request()
     answers = [(0.001, index) for index in range(count)]  # (when, whose)
@@ -177,7 +180,7 @@ def run_concurrently(count: int, policy: RetryPolicy, limits: CircuitBreakingLim
     while answers:
         now, index = heapq.heappop(answers)
         state = states[index]
-        decision = state.after_response(503, random=generator)
+        decision = state.after_response(response(503), now=now, wall_clock_s=now, random=generator)
         if isinstance(decision, GiveUp):
             assert decision.flag is not None
             ended.append((decision.flag.value, state.retries + 1))
@@ -222,11 +225,9 @@ def test_cb_max_pending_1_max_conn_1() -> None:
 
 
 @attrs.define(eq=False)
-class Upstream:
-    record: HostRecord
-    status: int
-    active: int = 0
-    weight: int = 1
+class Upstream(BalancedHost):
+    record: HostRecord = attrs.field(kw_only=True)
+    status: int = attrs.field(kw_only=True)
 
 
 class Cluster:
@@ -234,23 +235,36 @@ class Cluster:
 
     def __init__(self, status_by_name: dict[str, int], config: OutlierDetection, panic_percent: float) -> None:
         self.detector = OutlierDetector(config)
-        self.hosts = [Upstream(self.detector.add_host(name), status) for name, status in status_by_name.items()]
+        self.hosts = [
+            Upstream(name, record=self.detector.add_host(name), status=status)
+            for name, status in status_by_name.items()
+        ]
         self.config = LoadBalancing(balancer=Balancer.ROUND_ROBIN, panic_percent=panic_percent)
         self.random = random.Random(2)
-        self.panics = 0
+        self.selector: EndpointSelector[Upstream] | None = None
         self.rebuild()
 
     def rebuild(self) -> None:
-        self.selection = healthy_or_panic(self.hosts, lambda host: not host.record.ejected, self.config.panic_percent)
-        if self.selection.hosts:
-            self.balancer = make_balancer(self.config, self.selection.hosts, self.random)
+        self.selector = EndpointSelector(
+            self.config,
+            self.hosts,
+            lambda host: not host.record.ejected,
+            self.random,
+            now=0.0,
+            previous=self.selector,
+        )
+
+    @property
+    def panics(self) -> int:
+        assert self.selector is not None
+        return self.selector.panic_picks
 
     def request(self, now: float) -> int:
         """Return the status; 0: no healthy upstream."""
-        if not self.selection.hosts:
+        assert self.selector is not None
+        host = self.selector.pick(now)
+        if host is None:
             return 0
-        self.panics += self.selection.panic
-        host = self.balancer.pick()
         if self.detector.on_response(host.record, host.status, now, self.random):
             self.rebuild()
         return host.status

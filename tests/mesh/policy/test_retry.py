@@ -1,45 +1,66 @@
-"""Retries: conditions, order of the decision, back-off, and a budget that no interleaving exceeds."""
+"""Retries: which tries are repeated, in which order a decision is made, and when nothing of a policy is in force."""
 
 import random
 from typing import Any
 
-import attrs
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mesh.policy.back_off import RateLimitedBackOff, ResetHeader, ResetHeaderFormat
 from mesh.policy.circuit_breaking import CircuitBreaker, CircuitBreakingLimits
 from mesh.policy.failure import FailureKind
 from mesh.policy.retry import (
     NOT_RETRIABLE,
     RETRY_LIMIT_EXCEEDED,
     RETRY_OVERFLOW,
+    GiveUp,
     RetryAfter,
-    RetryBudget,
     RetryOn,
     RetryPolicy,
     RetryRules,
     RetryState,
 )
+from mesh.policy.retry_budget import RateBudget, RetryBudget
+from mesh.policy.routing import HeaderMatch, ValueMatchKind
+from tests.mesh.policy.heads import Head, request, response
 
-RANDOM = random.Random(1)
 FAILURES_OF_A_TRY = sorted(set(FailureKind) - {FailureKind.OVERFLOW, FailureKind.REQUEST_TIMEOUT}, key=str)
+GRPC_CODE_BY_CONDITION = {
+    RetryOn.CANCELLED: 1,
+    RetryOn.DEADLINE_EXCEEDED: 4,
+    RetryOn.RESOURCE_EXHAUSTED: 8,
+    RetryOn.INTERNAL: 13,
+    RetryOn.UNAVAILABLE: 14,
+}
+NOON_S = 1_700_000_000.5
 
 
-class HighestDraw(random.Random):
-    """Draws what lies just below the upper end."""
+class Request:
+    """One request under a policy, in a cluster of its own unless given one."""
 
-    def random(self) -> float:
-        return 1.0 - 2.0**-53
+    def __init__(
+        self,
+        *conditions: RetryOn,
+        method: str = "GET",
+        head: Head | None = None,
+        breaker: CircuitBreaker | None = None,
+        rate_budget: RateBudget | None = None,
+        **fields: Any,
+    ) -> None:
+        policy = RetryPolicy(conditions=conditions, **{"retries_max": 1, **fields})
+        self.rules = RetryRules(policy, request_timeout_s=15.0, rate_budget=rate_budget)
+        self.breaker = breaker or CircuitBreaker()
+        self.state = RetryState(self.rules, self.breaker, method, head or request())
+        self.random = random.Random(1)
 
+    def answered(self, status: int, **fields: str) -> RetryAfter | GiveUp:
+        head = response(status, **fields)
+        return self.state.after_response(head, now=0.0, wall_clock_s=NOON_S, random=self.random)
 
-def rules_of(*conditions: RetryOn, **fields: Any) -> RetryRules:
-    return RetryRules(RetryPolicy(conditions=conditions, **{"retries_max": 1, **fields}), request_timeout_s=15.0)
+    def failed(self, kind: FailureKind, *, sent: bool = True) -> RetryAfter | GiveUp:
+        return self.state.after_failure(kind, request_sent=sent, now=0.0, random=self.random)
 
-
-def state_of(*conditions: RetryOn, method: str = "GET", **fields: Any) -> RetryState:
-    return RetryState(rules_of(*conditions, **fields), CircuitBreaker(), method)
+    def timed_out_softly(self) -> RetryAfter | GiveUp:
+        return self.state.after_soft_timeout(now=0.0, random=self.random)
 
 
 @pytest.mark.parametrize(
@@ -57,20 +78,22 @@ def state_of(*conditions: RetryOn, method: str = "GET", **fields: Any) -> RetryS
         ((RetryOn.GATEWAY_ERROR,), 504, True),
         ((RetryOn.RETRIABLE_4XX,), 409, True),
         ((RetryOn.RETRIABLE_4XX,), 408, False),
+        ((RetryOn.RETRIABLE_STATUS_CODES,), 503, False),  # without codes
         ((RetryOn.RESET, RetryOn.CONNECT_FAILURE, RetryOn.REFUSED_STREAM), 503, False),
+        (tuple(GRPC_CODE_BY_CONDITION), 503, False),
     ],
 )
-def test_conditions_on_responses(conditions: tuple[RetryOn, ...], status: int, retried: bool) -> None:
-    state = state_of(*conditions)
-    assert (status in state.rules.statuses) is retried
-    assert isinstance(state.after_response(status, random=RANDOM), RetryAfter) is retried
+def test_conditions_on_statuses(conditions: tuple[RetryOn, ...], status: int, retried: bool) -> None:
+    one = Request(*conditions)
+    assert (status in one.rules.statuses) is retried
+    assert isinstance(one.answered(status), RetryAfter) is retried
 
 
 def test_status_codes_need_no_condition() -> None:
-    state = state_of(status_codes=(418,))
-    assert state.rules.enabled
-    assert isinstance(state.after_response(418, random=RANDOM), RetryAfter)
-    assert state.after_response(503, random=RANDOM) is NOT_RETRIABLE
+    one = Request(status_codes=(418,))
+    assert one.rules.enabled
+    assert isinstance(one.answered(418), RetryAfter)
+    assert one.answered(503) is NOT_RETRIABLE
 
 
 @pytest.mark.parametrize(
@@ -82,8 +105,54 @@ def test_status_codes_need_no_condition() -> None:
     ],
 )
 def test_rate_limited_responses(conditions: tuple[RetryOn, ...], status: int, retried: bool) -> None:
-    decision = state_of(*conditions).after_response(status, rate_limited=True, random=RANDOM)
-    assert isinstance(decision, RetryAfter) is retried
+    assert isinstance(Request(*conditions).answered(status, x_envoy_ratelimited="true"), RetryAfter) is retried
+    assert Request(RetryOn.ENVOY_RATELIMITED).answered(429) is NOT_RETRIABLE
+
+
+def test_overloaded_upstream_is_retried_like_any_other() -> None:
+    assert isinstance(Request(RetryOn.SERVER_ERROR).answered(503, x_envoy_overloaded="true"), RetryAfter)
+
+
+@pytest.mark.parametrize("condition", GRPC_CODE_BY_CONDITION)
+@pytest.mark.parametrize("code", ["0", "1", "4", "8", "13", "14", "17", "x", ""])
+def test_grpc_conditions_look_at_the_status_in_the_headers(condition: RetryOn, code: str) -> None:
+    decision = Request(condition).answered(200, grpc_status=code)
+    assert isinstance(decision, RetryAfter) is (code == str(GRPC_CODE_BY_CONDITION[condition]))
+
+
+def test_response_headers_count_under_their_condition_only() -> None:
+    again = HeaderMatch(name="x-again", kind=ValueMatchKind.PRESENT)
+    busy = HeaderMatch(name="x-load", kind=ValueMatchKind.PREFIX, value="high")
+    one = Request(RetryOn.RETRIABLE_HEADERS, response_headers=(again, busy), retries_max=9)
+    assert isinstance(one.answered(200, x_again=""), RetryAfter)
+    assert isinstance(one.answered(200, x_load="high!"), RetryAfter)
+    assert one.answered(200, x_load="low") is NOT_RETRIABLE
+    assert Request(RetryOn.SERVER_ERROR, response_headers=(again,)).answered(200, x_again="") is NOT_RETRIABLE
+
+
+@pytest.mark.parametrize(
+    ("conditions", "codes", "status_min"),
+    [
+        ((), (), 1000),
+        ((RetryOn.SERVER_ERROR,), (), 500),
+        ((RetryOn.GATEWAY_ERROR, RetryOn.RETRIABLE_4XX), (), 409),
+        ((RetryOn.SERVER_ERROR,), (302,), 302),
+        ((RetryOn.RESET,), (), 1000),
+        ((RetryOn.SERVER_ERROR, RetryOn.RETRIABLE_HEADERS), (), 0),
+        ((RetryOn.ENVOY_RATELIMITED,), (), 0),
+        ((RetryOn.UNAVAILABLE,), (), 0),
+    ],
+)
+def test_no_response_below_the_least_status_is_retried(
+    conditions: tuple[RetryOn, ...], codes: tuple[int, ...], status_min: int
+) -> None:
+    again = (HeaderMatch(name="x-again", kind=ValueMatchKind.PRESENT),)
+    one = Request(*conditions, status_codes=codes, response_headers=again)
+    assert one.rules.status_min == status_min
+    fields = {"x_again": "1", "grpc_status": "14", "x_envoy_ratelimited": "1"}
+    for status in range(200, min(status_min, 600)):
+        assert not one.rules.covers_response(response(status))
+        assert not one.rules.covers_response(response(status, **fields))
 
 
 CONNECT = {FailureKind.CONNECT_FAILURE, FailureKind.CONNECT_TIMEOUT}
@@ -100,20 +169,24 @@ def test_conditions_on_failures(condition: RetryOn, kind: FailureKind, sent: boo
         RetryOn.RESET_BEFORE_REQUEST: not sent,
         RetryOn.CONNECT_FAILURE: kind in CONNECT,
         RetryOn.REFUSED_STREAM: kind is FailureKind.REFUSED_STREAM,
-        RetryOn.RETRIABLE_4XX: False,
-        RetryOn.ENVOY_RATELIMITED: False,
-    }[condition]
-    decision = state_of(condition).after_failure(kind, request_sent=sent, random=RANDOM)
-    assert isinstance(decision, RetryAfter) is covered
+    }.get(condition, False)  # the others look at responses
+    assert isinstance(Request(condition).failed(kind, sent=sent), RetryAfter) is covered
+
+
+def test_a_request_that_was_sent_once_counts_as_sent() -> None:
+    one = Request(RetryOn.RESET_BEFORE_REQUEST, RetryOn.REFUSED_STREAM, retries_max=9)
+    assert isinstance(one.failed(FailureKind.CONNECT_FAILURE, sent=False), RetryAfter)
+    assert isinstance(one.failed(FailureKind.REFUSED_STREAM), RetryAfter)
+    assert one.failed(FailureKind.CONNECT_FAILURE, sent=False) is NOT_RETRIABLE
 
 
 @pytest.mark.parametrize("kind", [FailureKind.OVERFLOW, FailureKind.REQUEST_TIMEOUT])
 @pytest.mark.parametrize("sent", [False, True])
 def test_local_overflow_and_the_requests_timeout_are_never_retried(kind: FailureKind, sent: bool) -> None:
     # Planted once and found: the set of all failures without taking OVERFLOW out.
-    state = state_of(*RetryOn)
-    assert state.after_failure(kind, request_sent=sent, random=RANDOM) is NOT_RETRIABLE
-    assert state.breaker.retries == 0
+    one = Request(*RetryOn)
+    assert one.failed(kind, sent=sent) is NOT_RETRIABLE
+    assert one.breaker.retries == 0
 
 
 @pytest.mark.parametrize(
@@ -130,121 +203,105 @@ def test_local_overflow_and_the_requests_timeout_are_never_retried(kind: Failure
     ],
 )
 def test_methods_restrict(method: str, unsent_any_method: bool, kind: FailureKind, sent: bool, retried: bool) -> None:
-    state = state_of(RetryOn.SERVER_ERROR, method=method, methods=("GET", "HEAD"), unsent_any_method=unsent_any_method)
-    assert isinstance(state.after_failure(kind, request_sent=sent, random=RANDOM), RetryAfter) is retried
+    one = Request(
+        RetryOn.SERVER_ERROR, method=method, methods=("GET", "HEAD"), unsent_any_method=unsent_any_method, retries_max=1
+    )
+    assert isinstance(one.failed(kind, sent=sent), RetryAfter) is retried
 
 
 def test_response_to_another_method_is_not_retried() -> None:
-    state = state_of(RetryOn.SERVER_ERROR, method="POST", methods=("GET",), unsent_any_method=True)
-    assert state.after_response(503, random=RANDOM) is NOT_RETRIABLE
+    one = Request(RetryOn.SERVER_ERROR, method="POST", methods=("GET",), unsent_any_method=True)
+    assert one.answered(503) is NOT_RETRIABLE
+    assert one.timed_out_softly() is NOT_RETRIABLE
+
+
+@pytest.mark.parametrize(
+    ("methods", "method", "fields", "retried"),
+    [
+        ((), "POST", {}, False),
+        ((), "POST", {"x_retry": "1"}, True),
+        ((), "POST", {"x_retry": "2"}, False),
+        ((), "GET", {"x_other": "yes please"}, True),
+        (("GET",), "GET", {}, True),  # Kuma joins methods and headers in one list, of which one has to match
+        (("GET",), "POST", {"x_retry": "1"}, True),
+        (("GET",), "POST", {}, False),
+    ],
+)
+def test_request_headers_gate_the_whole_policy(
+    methods: tuple[str, ...], method: str, fields: dict[str, str], retried: bool
+) -> None:
+    one = Request(
+        RetryOn.SERVER_ERROR,
+        method=method,
+        head=request(**fields),
+        methods=methods,
+        request_headers=(
+            HeaderMatch(name="x-retry", value="1"),
+            HeaderMatch(name="x-other", kind=ValueMatchKind.REGULAR_EXPRESSION, value="yes.*"),
+        ),
+        retries_max=9,
+    )
+    assert one.rules.applies_to(method, request(**fields)) is retried
+    assert isinstance(one.answered(503), RetryAfter) is retried
+    assert isinstance(one.failed(FailureKind.CONNECT_FAILURE, sent=False), RetryAfter) is retried
+    assert isinstance(one.timed_out_softly(), RetryAfter) is retried
 
 
 def test_limit_is_looked_at_before_the_budget() -> None:
-    state = state_of(RetryOn.SERVER_ERROR, retries_max=0, budget=RetryBudget(percent=0, concurrency_min=0))
-    assert state.after_response(503, random=RANDOM) is RETRY_LIMIT_EXCEEDED
-    assert state.breaker.retry_overflows == 0
-    state = state_of(RetryOn.SERVER_ERROR, retries_max=1, budget=RetryBudget(percent=0, concurrency_min=0))
-    assert state.after_response(503, random=RANDOM) is RETRY_OVERFLOW
-    assert state.breaker.retry_overflows == 1
+    one = Request(RetryOn.SERVER_ERROR, retries_max=0, budget=RetryBudget(percent=0, concurrency_min=0))
+    assert one.answered(503) is RETRY_LIMIT_EXCEEDED
+    assert one.breaker.retry_overflows == 0
+    one = Request(RetryOn.SERVER_ERROR, retries_max=1, budget=RetryBudget(percent=0, concurrency_min=0))
+    assert one.answered(503) is RETRY_OVERFLOW
+    assert one.breaker.retry_overflows == 1
 
 
 def test_default_policy_retries_nothing_and_names_no_limit() -> None:
-    rules = RetryRules(RetryPolicy(), request_timeout_s=15.0)
-    assert not rules.enabled
-    assert RetryState(rules, CircuitBreaker(), "GET").after_response(503, random=RANDOM) is NOT_RETRIABLE
+    one = Request(retries_max=0)
+    assert not one.rules.enabled
+    assert one.answered(503) is NOT_RETRIABLE
+    assert one.timed_out_softly() is NOT_RETRIABLE
 
 
-def test_place_is_held_through_backoff_and_the_retry_until_its_outcome() -> None:
-    state = state_of(RetryOn.SERVER_ERROR, retries_max=2)
-    breaker = state.breaker
-    assert isinstance(state.after_response(503, random=RANDOM), RetryAfter)
-    assert breaker.retries == 1
-    assert isinstance(state.after_response(503, random=RANDOM), RetryAfter)
-    assert breaker.retries == 1
-    assert state.after_response(503, random=RANDOM) is RETRY_LIMIT_EXCEEDED
-    assert breaker.retries == 0
-    assert state.retries == 2
-    state.close()
-    state.close()
-    assert breaker.retries == 0
-
-
-def test_request_that_ends_in_backoff_gives_its_place_back() -> None:
-    # Planted once and found: `close` that only forgets the place.
-    state = state_of(RetryOn.SERVER_ERROR)
-    state.after_response(503, random=RANDOM)
-    state.close()
-    assert state.breaker.retries == 0
-
-
-def test_retry_of_one_request_frees_its_own_place_for_its_next() -> None:
-    state = state_of(RetryOn.SERVER_ERROR, retries_max=3, budget=None)
-    state.breaker.replace_limits(CircuitBreakingLimits(retries_max=1))
-    assert [type(state.after_response(503, random=RANDOM)) for _ in range(3)] == [RetryAfter] * 3
+def test_a_hedge_asks_for_no_condition_but_for_retries_and_room() -> None:
+    one = Request(RetryOn.RETRIABLE_4XX, retries_max=2, budget=RetryBudget(concurrency_min=1))
+    assert isinstance(one.timed_out_softly(), RetryAfter)
+    assert one.breaker.retries == 1
+    assert isinstance(one.timed_out_softly(), RetryAfter)
+    assert one.breaker.retries == 1
+    assert one.timed_out_softly() is RETRY_LIMIT_EXCEEDED
+    assert one.breaker.retries == 0
+    full = Request(RetryOn.RESET, budget=RetryBudget(percent=0, concurrency_min=0))
+    assert full.timed_out_softly() is RETRY_OVERFLOW
 
 
 @pytest.mark.parametrize(
-    ("base_s", "longest_s", "bounds_s"),
+    ("spans_s", "wanted", "conditions", "counting_s", "hedges"),
     [
-        (0.025, 0.25, [0.025, 0.05, 0.1, 0.2, 0.25, 0.25]),  # Envoy's defaults
-        (0.1, 0.3, [0.1, 0.2, 0.3, 0.3, 0.3, 0.3]),
-        (1.0, 0.5, [1.0] * 6),
+        ((0.1, 0.0), True, (RetryOn.RESET,), (0.1, 0.0), True),
+        ((0.0, 0.1), True, (RetryOn.RESET,), (0.0, 0.1), True),
+        ((0.0, 0.0), True, (RetryOn.RESET,), (0.0, 0.0), False),
+        ((16.0, 0.0), True, (RetryOn.RESET,), (0.0, 0.0), False),
+        ((0.1, 0.2), False, (RetryOn.RESET,), (0.1, 0.2), False),
+        ((0.1, 0.2), False, (), (0.1, 0.2), False),
+        ((0.1, 0.2), True, (), (0.0, 0.0), False),  # recorded: nobody is hedged and no try is ended
     ],
 )
-def test_backoff_doubles_up_to_the_longest_and_is_fully_jittered(
-    base_s: float, longest_s: float, bounds_s: list[float]
+def test_only_a_span_that_counts_can_hedge(
+    spans_s: tuple[float, float],
+    wanted: bool,
+    conditions: tuple[RetryOn, ...],
+    counting_s: tuple[float, float],
+    hedges: bool,
 ) -> None:
-    def delays_s(generator: random.Random) -> list[float]:
-        state = state_of(RetryOn.SERVER_ERROR, retries_max=6, backoff_base_s=base_s, backoff_s_max=longest_s)
-        decisions = [state.after_response(503, random=generator) for _ in range(6)]
-        return [decision.delay_s for decision in decisions if isinstance(decision, RetryAfter)]
-
-    highest = delays_s(HighestDraw())
-    assert highest == pytest.approx(bounds_s, abs=1e-12)
-    assert all(delay < bound for delay, bound in zip(highest, bounds_s, strict=True))
-    drawn = [delays_s(random.Random(seed)) for seed in range(200)]
-    for index, bound in enumerate(bounds_s):
-        column = [delays[index] for delays in drawn]
-        assert 0.0 <= min(column) < 0.05 * bound
-        assert sum(column) / len(column) == pytest.approx(bound / 2, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("percent", "concurrency_min", "active", "limit"),
-    [
-        (20.0, 3, 0, 3),
-        (20.0, 3, 15, 3),
-        (20.0, 3, 19, 3),
-        (20.0, 3, 20, 4),
-        (20.0, 2, 20, 4),
-        (100.0, 0, 7, 7),
-        (0.0, 0, 9, 0),
-    ],
-)
-def test_budget_is_a_share_of_what_is_active_but_at_least_its_minimum(
-    percent: float, concurrency_min: int, active: int, limit: int
-) -> None:
-    assert RetryBudget(percent=percent, concurrency_min=concurrency_min).limit(active) == limit
-
-
-def test_budget_counts_pending_requests_too() -> None:
-    breaker = CircuitBreaker()
-    for _ in range(5):
-        breaker.admit_request()
-        breaker.admit_pending()
-    rules = rules_of(RetryOn.SERVER_ERROR, budget=RetryBudget(percent=20.0, concurrency_min=0))
-    states = [RetryState(rules, breaker, "GET") for _ in range(3)]
-    decisions = [state.after_response(503, random=RANDOM) for state in states]
-    assert [isinstance(decision, RetryAfter) for decision in decisions] == [True, True, False]
-
-
-def test_without_a_budget_the_breakers_limit_counts() -> None:
-    breaker = CircuitBreaker(CircuitBreakingLimits(retries_max=1))
-    with_budget = rules_of(RetryOn.SERVER_ERROR, budget=RetryBudget(percent=0.0, concurrency_min=2))
-    without = rules_of(RetryOn.SERVER_ERROR, budget=None)
-    assert isinstance(RetryState(without, breaker, "GET").after_response(503, random=RANDOM), RetryAfter)
-    assert RetryState(without, breaker, "GET").after_response(503, random=RANDOM) is RETRY_OVERFLOW
-    assert isinstance(RetryState(with_budget, breaker, "GET").after_response(503, random=RANDOM), RetryAfter)
+    policy = RetryPolicy(
+        conditions=conditions,
+        per_try_timeout_s=spans_s[0],
+        per_try_idle_timeout_s=spans_s[1],
+        hedge_on_per_try_timeout=wanted,
+    )
+    rules = RetryRules(policy, request_timeout_s=15.0)
+    assert ((rules.per_try_timeout_s, rules.per_try_idle_timeout_s), rules.hedges) == (counting_s, hedges)
 
 
 def test_per_try_span_is_ignored_where_it_cannot_matter() -> None:
@@ -253,118 +310,40 @@ def test_per_try_span_is_ignored_where_it_cannot_matter() -> None:
     assert RetryRules(policy, request_timeout_s=0.0).per_try_timeout_s == 16.0
 
 
-@attrs.define(eq=False)
-class NaiveRequest:
-    state: RetryState
-    in_flight: bool = True
-    tries: int = 1
-    holds_place: bool = False
-
-
-class RetriesUnderABudget(RuleBasedStateMachine):
-    """Requests that overlap in any way; the model counts places by looking at all requests.
-
-    Planted once and found: the budget computed from `requests_max` instead of what is active; `_decide` without the
-    `close` before it (a request then holds two places); admission at `<=`.
-    """
-
-    @initialize(
-        percent=st.sampled_from([0, 20, 25, 50, 100]),
-        concurrency_min=st.integers(0, 3),
-        budgeted=st.booleans(),
-        retries_max=st.integers(0, 3),
-        breaker_retries_max=st.integers(0, 4),
+def test_a_response_says_how_long_to_wait_and_the_exponential_back_off_goes_on_after_it() -> None:
+    back_off = RateLimitedBackOff(
+        reset_headers=(ResetHeader(name="retry-after", format=ResetHeaderFormat.SECONDS),), interval_s_max=5.0
     )
-    def begin(
-        self, percent: int, concurrency_min: int, budgeted: bool, retries_max: int, breaker_retries_max: int
-    ) -> None:
-        self.percent, self.concurrency_min, self.budgeted = percent, concurrency_min, budgeted
-        self.retries_max, self.breaker_retries_max = retries_max, breaker_retries_max
-        budget = RetryBudget(percent=float(percent), concurrency_min=concurrency_min) if budgeted else None
-        self.retry_rules = rules_of(RetryOn.SERVER_ERROR, retries_max=retries_max, budget=budget)
-        self.breaker = CircuitBreaker(CircuitBreakingLimits(retries_max=breaker_retries_max))
-        self.requests: list[NaiveRequest] = []
-        self.pending = 0
-        self.random = random.Random(0)
-
-    def limit(self) -> int:
-        if not self.budgeted:
-            return self.breaker_retries_max
-        active = sum(request.in_flight for request in self.requests) + self.pending
-        return max(self.percent * active // 100, self.concurrency_min)
-
-    @rule(count=st.integers(1, 8))
-    def start_requests(self, count: int) -> None:
-        for _ in range(count):
-            assert self.breaker.admit_request()
-            self.requests.append(NaiveRequest(RetryState(self.retry_rules, self.breaker, "GET")))
-
-    @rule()
-    def queue_a_request(self) -> None:
-        assert self.breaker.admit_pending()
-        self.pending += 1
-
-    @precondition(lambda self: self.pending)
-    @rule()
-    def drop_a_queued_request(self) -> None:
-        self.breaker.release_pending()
-        self.pending -= 1
-
-    @rule(data=st.data(), status=st.sampled_from([200, 503, 503, 503]))
-    def answer(self, data: st.DataObject, status: int) -> None:
-        if in_flight := [request for request in self.requests if request.in_flight]:
-            self.answer_one(data.draw(st.sampled_from(in_flight)), status)
-
-    @rule()
-    def fail_everything(self) -> None:
-        for request in [request for request in self.requests if request.in_flight]:
-            self.answer_one(request, 503)
-
-    def answer_one(self, request: NaiveRequest, status: int) -> None:
-        request.holds_place = False
-        places = sum(other.holds_place for other in self.requests)
-        limit = self.limit()
-        decision = request.state.after_response(status, random=self.random)
-        if status == 200:
-            assert decision is NOT_RETRIABLE
-        elif request.tries > self.retries_max:
-            assert decision is RETRY_LIMIT_EXCEEDED
-        elif places >= limit:
-            assert decision is RETRY_OVERFLOW
-        else:
-            assert isinstance(decision, RetryAfter)
-            assert places + 1 <= limit
-            request.holds_place = True
-        self.breaker.release_request()
-        request.in_flight = False
-        if not request.holds_place:
-            self.requests.remove(request)
-
-    @rule(data=st.data())
-    def send_again(self, data: st.DataObject) -> None:
-        waiting = [request for request in self.requests if not request.in_flight]
-        if waiting:
-            request = data.draw(st.sampled_from(waiting))
-            assert self.breaker.admit_request()
-            request.in_flight = True
-            request.tries += 1
-
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        if self.requests:
-            request = data.draw(st.sampled_from(self.requests))
-            if request.in_flight:
-                self.breaker.release_request()
-            request.state.close()
-            self.requests.remove(request)
-
-    @invariant()
-    def places_are_those_of_requests_in_retry(self) -> None:
-        if not hasattr(self, "requests"):
-            return
-        assert self.breaker.retries == sum(request.holds_place for request in self.requests)
-        assert self.breaker.requests == sum(request.in_flight for request in self.requests)
+    one = Request(RetryOn.SERVER_ERROR, retries_max=9, rate_limited_back_off=back_off)
+    decision = one.answered(503, retry_after="3")
+    assert isinstance(decision, RetryAfter) and decision.rate_limited and 3.0 <= decision.delay_s < 4.5
+    for fields in ({}, {"retry_after": "6"}, {"retry_after": "0"}):
+        decision = one.answered(503, **fields)
+        assert isinstance(decision, RetryAfter) and not decision.rate_limited and decision.delay_s < 0.1
+    assert one.answered(200, retry_after="3") is NOT_RETRIABLE
 
 
-TestRetriesUnderABudget = RetriesUnderABudget.TestCase
-TestRetriesUnderABudget.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+def test_without_a_budget_the_breakers_limit_counts() -> None:
+    breaker = CircuitBreaker(CircuitBreakingLimits(retries_max=1))
+    bounded = RetryBudget(percent=0.0, concurrency_min=2)
+    assert isinstance(Request(RetryOn.RESET, breaker=breaker, budget=None).timed_out_softly(), RetryAfter)
+    assert Request(RetryOn.RESET, breaker=breaker, budget=None).timed_out_softly() is RETRY_OVERFLOW
+    assert isinstance(Request(RetryOn.RESET, breaker=breaker, budget=bounded).timed_out_softly(), RetryAfter)
+
+
+def test_a_rate_budget_takes_the_place_of_the_breakers_limit() -> None:
+    breaker = CircuitBreaker(CircuitBreakingLimits(retries_max=0))
+    shared = RateBudget(0.0, 0.2)  # two in ten seconds
+    budget = RetryBudget(percent=0.0, rate_per_s_min=0.2)
+    requests = [Request(RetryOn.SERVER_ERROR, breaker=breaker, budget=budget, rate_budget=shared) for _ in range(3)]
+    decisions = [one.answered(503) for one in requests]
+    assert [type(decision) for decision in decisions] == [RetryAfter, RetryAfter, GiveUp]
+    assert decisions[2] is RETRY_OVERFLOW
+    assert (breaker.retries, breaker.retry_overflows) == (2, 1)
+    assert isinstance(Request(RetryOn.SERVER_ERROR, budget=budget).answered(503), RetryAfter)  # has its own
+
+
+def test_a_refused_regular_expression_is_named_when_rules_are_made() -> None:
+    bad = HeaderMatch(name="x", kind=ValueMatchKind.REGULAR_EXPRESSION, value="(")
+    with pytest.raises(ValueError, match="missing"):
+        Request(RetryOn.SERVER_ERROR, request_headers=(bad,))

@@ -1,52 +1,24 @@
 """Balancers against naive models that draw from a twin generator and scan lists."""
 
 import collections
+import itertools
 import random
 
-import attrs
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from mesh.policy.load_balancing import (
-    Balancer,
-    EarliestDeadlineFirst,
-    LeastRequest,
-    LoadBalancer,
-    LoadBalancing,
-    RandomBalancer,
-    RoundRobin,
-    healthy_or_panic,
-    make_balancer,
-)
+from mesh.policy.load_balancing import Balancer, LoadBalancing, PeakEwma
+from mesh.policy.load_balancing.balancers import LeastLatency, LeastRequest, RandomBalancer, RoundRobin
+from mesh.policy.load_balancing.host import LoadBalancer
+from mesh.policy.load_balancing.making import make_balancer
+from mesh.policy.load_balancing.turns import EarliestDeadlineFirst
+from tests.mesh.policy.load_balancing.balanced_host import UNTIL_FOUND, BalancedHost, ScriptedRandom, hosts_of
 
 
-@attrs.define(eq=False)
-class FakeHost:
-    name: str
-    weight: int = 1
-    active: int = 0
-    ejected: bool = False
-
-
-class ScriptedRandom(random.Random):
-    """Draws what it was told to, then fails."""
-
-    def __init__(self, *draws: float) -> None:
-        super().__init__(0)
-        self._draws = list(draws)
-
-    def random(self) -> float:
-        return self._draws.pop(0)
-
-
-def hosts_of(*weights: int) -> list[FakeHost]:
-    return [FakeHost(f"u{index}", weight) for index, weight in enumerate(weights)]
-
-
-def picks(balancer: LoadBalancer[FakeHost], count: int) -> list[str]:
-    return [balancer.pick().name for _ in range(count)]
+def picks(balancer: LoadBalancer[BalancedHost], count: int) -> list[str]:
+    return [balancer.pick(0.0).name for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +30,7 @@ def picks(balancer: LoadBalancer[FakeHost], count: int) -> list[str]:
         (Balancer.LEAST_REQUEST, (1, 1), LeastRequest),
         (Balancer.LEAST_REQUEST, (2, 1), EarliestDeadlineFirst),
         (Balancer.RANDOM, (2, 1), RandomBalancer),
+        (Balancer.PEAK_EWMA, (2, 1), LeastLatency),
         (Balancer.RANDOM, (7,), RoundRobin),
         (Balancer.LEAST_REQUEST, (7,), RoundRobin),
     ],
@@ -106,7 +79,7 @@ def test_least_request_keeps_the_less_busy_of_what_it_drew(
     for host, count in zip(hosts, active, strict=True):
         host.active = count
     config = LoadBalancing(choice_count=choice_count)
-    assert make_balancer(config, hosts, ScriptedRandom(*draws)).pick().name == picked
+    assert make_balancer(config, hosts, ScriptedRandom(*draws)).pick(0.0).name == picked
 
 
 @pytest.mark.parametrize("start", [0.0, 0.2, 0.5, 0.7, 0.99])
@@ -152,86 +125,75 @@ def test_random_ignores_weights() -> None:
     assert collections.Counter(picks(balancer, 1000))["u1"] == pytest.approx(500, abs=60)
 
 
-@pytest.mark.parametrize(
-    ("healthy", "total", "panic_percent", "used", "panic"),
-    [
-        (10, 10, 50.0, 10, False),
-        (5, 10, 50.0, 5, False),  # not below the threshold
-        (4, 10, 50.0, 10, True),
-        (0, 10, 50.0, 10, True),
-        (0, 10, 0.0, 0, False),  # 0 never panics: no healthy upstream
-        (1, 10, 0.0, 1, False),
-        (0, 0, 50.0, 0, False),
-        (7, 10, 90.0, 10, True),
-        (8, 10, 90.0, 8, False),  # 1.4 x 80 % is all of the load
-        (9, 10, 100.0, 9, False),
-        (1, 10, 300.0, 10, True),
-    ],
-)
-def test_panic(healthy: int, total: int, panic_percent: float, used: int, panic: bool) -> None:
-    hosts = [FakeHost(f"u{index}", ejected=index >= healthy) for index in range(total)]
-    selection = healthy_or_panic(hosts, lambda host: not host.ejected, panic_percent)
-    assert (len(selection.hosts), selection.panic) == (used, panic)
-    assert list(selection.hosts) == hosts[:used]
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=8), st.integers(0, 1000))
+def test_weighted_turns_keep_to_the_weights_and_starve_nobody(weights: list[int], seed: int) -> None:
+    hosts, total = hosts_of(*weights), sum(weights)
+    turns = EarliestDeadlineFirst(hosts, lambda host: host.weight, random.Random(seed))
+    sequence = [turns.pick(0.0) for _ in range(3 * total)]
+    for host in hosts:
+        assert abs(sequence.count(host) - 3 * host.weight) <= 1
+        at = [-1, *(index for index, picked in enumerate(sequence) if picked is host), len(sequence)]
+        # While it waits for 1/w of virtual time, each other host has its turns of that time, and one more.
+        longest = max(later - earlier for earlier, later in itertools.pairwise(at))
+        assert longest <= total / host.weight + len(hosts) + 1
 
 
+BALANCERS = [Balancer.ROUND_ROBIN, Balancer.LEAST_REQUEST, Balancer.RANDOM, Balancer.PEAK_EWMA]
 SEED = 20
 
 
 class BalancingAgainstNaiveScan(RuleBasedStateMachine):
-    """Hosts come, go, are ejected, get busy; each pick is compared with the definition read off a list.
+    """Hosts come, go, get busy, answer; each pick is compared with the definition read off a list.
 
-    Planted once and found: `<=` instead of `<` in LeastRequest.pick; a virtual time that restarts at each pick in
-    EarliestDeadlineFirst (`1.0 / weight` without the deadline); `healthy_or_panic` returning everyone when the share
-    equals the threshold.
+    Planted once and found: a virtual time that restarts at each pick in EarliestDeadlineFirst (`1.0 / weight` without the
+    deadline). Planted at every run: see below.
     """
 
     @initialize(
-        balancer=st.sampled_from(Balancer),
+        balancer=st.sampled_from(BALANCERS),
         weights=st.one_of(
             st.lists(st.just(1), min_size=2, max_size=4), st.lists(st.integers(1, 4), min_size=1, max_size=5)
         ),
-        panic_percent=st.sampled_from([0.0, 50.0, 100.0]),
         choice_count=st.integers(2, 4),
     )
-    def begin(self, balancer: Balancer, weights: list[int], panic_percent: float, choice_count: int) -> None:
-        self.config = LoadBalancing(balancer=balancer, panic_percent=panic_percent, choice_count=choice_count)
+    def begin(self, balancer: Balancer, weights: list[int], choice_count: int) -> None:
+        self.config = LoadBalancing(balancer=balancer, choice_count=choice_count)
+        self.now = 0.0
         self.hosts = hosts_of(*weights)
+        for host in self.hosts:
+            host.latency = PeakEwma(10.0, 0.0)
         self.rebuild()
 
     def rebuild(self) -> None:
-        chosen = healthy_or_panic(self.hosts, lambda host: not host.ejected, self.config.panic_percent)
-        self.panic, self.members = chosen.panic, list(chosen.hosts)
-        if not self.members:
-            return
-        self.balancer = make_balancer(self.config, self.members, random.Random(SEED))
+        self.balancer = make_balancer(self.config, self.hosts, random.Random(SEED))
         self.twin = random.Random(SEED)
-        self.equal = len({host.weight for host in self.members}) == 1 or self.config.balancer is Balancer.RANDOM
-        if len(self.members) == 1:
+        unweighted = self.config.balancer in (Balancer.RANDOM, Balancer.PEAK_EWMA)
+        self.equal = len({host.weight for host in self.hosts}) == 1 or unweighted
+        if len(self.hosts) == 1:
             return
         if self.config.balancer is Balancer.ROUND_ROBIN and self.equal:
-            self.turn = self.twin.randrange(len(self.members))
+            self.turn = self.twin.randrange(len(self.hosts))
         elif not self.equal:
-            start = self.twin.random() * max(1.0, *[1.0 / self.weight(host) for host in self.members])
-            self.due: list[tuple[float, FakeHost]] = []
-            for host in sorted(self.members, key=lambda host: int(start * self.weight(host)) / self.weight(host)):
+            start = self.twin.random() * max(1.0, *[1.0 / self.weight(host) for host in self.hosts])
+            self.due: list[tuple[float, BalancedHost]] = []
+            for host in sorted(self.hosts, key=lambda host: int(start * self.weight(host)) / self.weight(host)):
                 self.due.append(((int(start * self.weight(host)) + 1) / self.weight(host), host))
 
-    def weight(self, host: FakeHost) -> float:
+    def weight(self, host: BalancedHost) -> float:
         least_request = self.config.balancer is Balancer.LEAST_REQUEST
         return host.weight / (host.active + 1) if least_request else float(host.weight)
 
-    @precondition(lambda self: self.members)
     @rule(times=st.integers(1, 12))
     def pick(self, times: int) -> None:
         for _ in range(times):
-            picked = self.balancer.pick()
+            picked = self.balancer.pick(self.now)
             assert picked is self.naive_pick()
             picked.active += 1
 
-    def naive_pick(self) -> FakeHost:
-        if len(self.members) == 1:
-            return self.members[0]
+    def naive_pick(self) -> BalancedHost:
+        if len(self.hosts) == 1:
+            return self.hosts[0]
         if not self.equal:
             due, host = min(self.due, key=lambda entry: entry[0])  # the first of those with the same deadline
             self.due.remove((due, host))
@@ -239,31 +201,40 @@ class BalancingAgainstNaiveScan(RuleBasedStateMachine):
             return host
         if self.config.balancer is Balancer.ROUND_ROBIN:
             self.turn += 1
-            return self.members[(self.turn - 1) % len(self.members)]
-        drawn = [self.members[int(self.twin.random() * len(self.members))]]
+            return self.hosts[(self.turn - 1) % len(self.hosts)]
+        if self.config.balancer is Balancer.PEAK_EWMA:
+            first = self.hosts[int(self.twin.random() * len(self.hosts))]
+            others = [host for host in self.hosts if host is not first]
+            return min(first, others[int(self.twin.random() * len(others))], key=self.cost)
+        drawn = [self.hosts[int(self.twin.random() * len(self.hosts))]]
         if self.config.balancer is Balancer.LEAST_REQUEST:
             drawn += [
-                self.members[int(self.twin.random() * len(self.members))] for _ in range(self.config.choice_count - 1)
+                self.hosts[int(self.twin.random() * len(self.hosts))] for _ in range(self.config.choice_count - 1)
             ]
         return min(drawn, key=lambda host: host.active)  # min keeps the first of equals
 
-    @rule(data=st.data())
-    def finish_a_request(self, data: st.DataObject) -> None:
+    def cost(self, host: BalancedHost) -> float:
+        assert host.latency is not None
+        return host.latency.at(self.now) * (host.active + 1)
+
+    @rule(data=st.data(), seconds=st.floats(0.001, 5.0))
+    def finish_a_request(self, data: st.DataObject, seconds: float) -> None:
         busy = [host for host in self.hosts if host.active]
         if busy:
-            data.draw(st.sampled_from(busy)).active -= 1
+            host = data.draw(st.sampled_from(busy))
+            host.active -= 1
+            assert host.latency is not None
+            host.latency.record(seconds, self.now)
 
-    @rule(data=st.data())
-    def eject_or_return(self, data: st.DataObject) -> None:
-        host = data.draw(st.sampled_from(self.hosts))
-        host.ejected = not host.ejected
-        self.rebuild()
+    @rule(seconds=st.floats(0.0, 30.0))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
+    @precondition(lambda self: len(self.hosts) < 8)
     @rule(weight=st.sampled_from([1, 1, 1, 3]))
     def add_host(self, weight: int) -> None:
-        if len(self.hosts) < 8:
-            self.hosts.append(FakeHost(f"n{len(self.hosts)}", weight))
-            self.rebuild()
+        self.hosts.append(BalancedHost(f"n{len(self.hosts)}", weight, latency=PeakEwma(10.0, self.now)))
+        self.rebuild()
 
     @precondition(lambda self: len(self.hosts) > 1)
     @rule(data=st.data())
@@ -271,15 +242,37 @@ class BalancingAgainstNaiveScan(RuleBasedStateMachine):
         self.hosts.remove(data.draw(st.sampled_from(self.hosts)))
         self.rebuild()
 
-    @invariant()
-    def ejected_hosts_serve_only_in_panic(self) -> None:
-        if not hasattr(self, "hosts"):
-            return
-        healthy = [host for host in self.hosts if not host.ejected]
-        share = 100 * len(healthy) / len(self.hosts)
-        assert self.panic == (share < self.config.panic_percent and share * 1.4 < 100)
-        assert self.members == (self.hosts if self.panic else healthy)
-
 
 TestBalancingAgainstNaiveScan = BalancingAgainstNaiveScan.TestCase
 TestBalancingAgainstNaiveScan.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def least_request_that_prefers_the_last(self: LeastRequest[BalancedHost], now: float, /) -> BalancedHost:
+    one, other = (self._hosts[int(self._draw() * self._count)] for _ in range(2))
+    return other if other.active <= one.active else one  # `<=` for `<`
+
+
+def least_latency_of_perhaps_one(self: LeastLatency[BalancedHost], now: float, /) -> BalancedHost:
+    drawn = [self._hosts[int(self._draw() * self._count)] for _ in range(2)]  # the same may be drawn twice
+    return min(drawn, key=lambda host: host.latency.at(now) * (host.active + 1) if host.latency else 0.0)
+
+
+def least_latency_blind_to_load(self: LeastLatency[BalancedHost], now: float, /) -> BalancedHost:
+    first = int(self._draw() * self._count)
+    second = int(self._draw() * (self._count - 1))
+    pair = [self._hosts[first], self._hosts[second + (second >= first)]]
+    return min(pair, key=lambda host: host.latency.at(now) if host.latency else 0.0)  # without `active + 1`
+
+
+@pytest.mark.parametrize(
+    ("kind", "pick"),
+    [
+        (LeastRequest, least_request_that_prefers_the_last),
+        (LeastLatency, least_latency_of_perhaps_one),
+        (LeastLatency, least_latency_blind_to_load),
+    ],
+)
+def test_planted_bugs_in_picking_are_found(kind: type, pick: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kind, "pick", pick)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(BalancingAgainstNaiveScan, settings=UNTIL_FOUND)
