@@ -4,11 +4,12 @@ A reference that leads nowhere is kept and marked: where all of a route's do, it
 its share of the others is too. Source: Kuma `pkg/xds/context` (labels mean the oldest), Gateway API (invalid backendRefs).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from mesh.config.destinations import Candidate, Candidates, oldest
+from mesh.config.services import EXTERNAL
 from mesh.resources.policy import Conf
 
 
@@ -33,15 +34,25 @@ def resolve_backends(refs: Iterable[Conf], candidates: Candidates) -> tuple[Back
 
 def _resolve(ref: Conf, candidates: Candidates) -> Backend:
     service = oldest(candidates.meant_by(ref["kind"], ref["labels"]))
-    port = _port(ref, service) if service is not None else None
+    port = port_of(ref, service.kind, service.ports) if service is not None else None
     return Backend(ref=ref, service=service, port=port, weight=ref.get("weight", 1))
 
 
-def _port(ref: Conf, service: Candidate) -> int | None:
-    """Return the port that a reference names, if it is there. None named is none, but for a service that has only one."""
-    if "port" in ref:
-        return service.port_of(str(ref["port"]))
-    if "sectionName" in ref:
-        return service.port_of(ref["sectionName"])
+def port_of(ref: Conf, kind: str, ports: Mapping[int, str]) -> int | None:
+    """Return the port that a reference names, if it is there; `ports` are the service's, by number, with their names.
+
+    None named is none, but for a service that has only one.
+    """
+    named = str(ref.get("port", ref.get("sectionName", "")))
+    if named:
+        return next((number for number, name in ports.items() if named in (name, str(number))), None)
     # A MeshExternalService has one port and a MeshService may have more tomorrow: Kuma 3.0 fails closed.
-    return next(iter(service.ports), None) if service.kind == "MeshExternalService" else None
+    return next(iter(ports), None) if kind == EXTERNAL else None
+
+
+def references(default: Conf) -> Iterator[Conf]:
+    """Yield all references of a route's rule: its backends and its mirrors."""
+    yield from default.get("backendRefs", ())
+    for entry in default.get("filters", ()):
+        if "requestMirror" in entry:
+            yield entry["requestMirror"]["backendRef"]

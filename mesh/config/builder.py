@@ -6,17 +6,16 @@ whom a MeshTrafficPermission allows, and nobody else.
 
 from collections.abc import Iterator
 
-from mesh.config import defaults, translation
+from mesh.config import translation
 from mesh.config.addressing import reachable
 from mesh.config.dependencies import ACTING_KINDS
 from mesh.config.identities import Identity, Unfit
+from mesh.config.inbounds import Inbounds
 from mesh.config.index import MeshIndex
-from mesh.config.merging import permissions
-from mesh.config.outbounds import OUTBOUND_KINDS, Caller
+from mesh.config.outbounds import Caller
 from mesh.config.policies import Selected
 from mesh.config.snapshot import (
     IdentityPart,
-    InboundListener,
     Part,
     PassthroughPart,
     ProxyPart,
@@ -25,8 +24,7 @@ from mesh.config.snapshot import (
 )
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
-from mesh.model.traffic import TlsMode
-from mesh.resources.dataplane import Inbound, InboundState
+from mesh.resources.dataplane import InboundState
 
 
 def build_snapshot(index: MeshIndex, proxy: str) -> Snapshot:
@@ -62,47 +60,33 @@ class _Build:
                 yield TrustPart(trust_domain=domain, roots_pem=roots_pem)
             lifetime_s = self.identity.certificate_lifetime_s
             yield IdentityPart(spiffe_id=self.identity.spiffe_id, certificate_lifetime_s=lifetime_s)
+        inbounds = Inbounds(
+            policies=self.index.policies, selected=self.selected, service=workload, secured=self.identity is not None
+        )
         for inbound in self.dataplane.inbounds:
             if inbound.state is not InboundState.IGNORED:
-                yield self._inbound(inbound)
+                yield inbounds.listener(inbound)
         yield from self._outbounds()
 
-    def _inbound(self, inbound: Inbound) -> InboundListener:
-        policies, selected = self.index.policies, self.selected
-        secured = self.identity is not None
-        tls = policies.at("MeshTLS", selected["MeshTLS"], inbound)
-        allowed = policies.rules("MeshTrafficPermission", selected["MeshTrafficPermission"], inbound)
-        timeouts = policies.at("MeshTimeout", selected["MeshTimeout"], inbound)
-        breaker = policies.at("MeshCircuitBreaker", selected["MeshCircuitBreaker"], inbound)
-        return InboundListener(
-            name=inbound.name,
-            address=inbound.address,
-            application=inbound.application,
-            protocol=inbound.protocol,
-            service=self.state.workload,
-            tls_mode=translation.tls_mode(tls) if secured else TlsMode.OFF,
-            permissions=permissions(allowed) if secured else None,
-            timeouts=translation.timeouts(timeouts, defaults.INBOUND_TIMEOUTS),
-            circuit_breaking=translation.circuit_breaking(breaker),
-        )
-
     def _outbounds(self) -> Iterator[Part]:
-        caller = Caller(
-            selected=tuple(self.selected[kind] for kind in OUTBOUND_KINDS), identified=self.identity is not None
-        )
-        built: set[str] = set()  # Two outbounds may lead to one cluster.
+        identified = self.identity is not None
+        caller = Caller.of(self.index.policies, self.selected, self.state, identified=identified)
+        built: set[str] = set()  # Two outbounds, or two routes, may lead to one cluster.
         listening: set[Address] = set()  # Whatever was written goes before a VIP.
         for outbound in reachable(self.index, self.proxy):
-            towards = self.index.outbounds.towards(outbound.service, outbound.port, caller)
-            if towards.cluster.name not in built:
-                built.add(towards.cluster.name)
-                yield towards.cluster
-                yield towards.endpoints
-                if towards.origination is not None:
-                    yield towards.origination
+            reached = self.index.outbounds.outbound(
+                outbound.service, outbound.port, caller, self.selected, self.index.services
+            )
+            for towards in reached.towards:
+                if towards.cluster.name not in built:
+                    built.add(towards.cluster.name)
+                    yield towards.cluster
+                    yield towards.endpoints
+                    if towards.origination is not None:
+                        yield towards.origination
             if outbound.address not in listening:
                 listening.add(outbound.address)
-                yield towards.listener(outbound.address)
+                yield reached.listener(outbound.address)
 
 
 def _fit(identity: Identity | Unfit | None, name: str) -> Identity | None:

@@ -8,8 +8,10 @@ It works alike on parsed settings, whose lists are tuples, and on JSON. Routes a
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import attrs
+
 from mesh.policy.authorization import PeerMatch, Permissions
-from mesh.resources.policy import Conf, Rule
+from mesh.resources.policy import Conf
 
 _JOINED_PREFIX = "append"
 
@@ -22,12 +24,15 @@ def merge(confs: Iterable[Conf]) -> Conf:
     return merged
 
 
-def permissions(rules: Iterable[Rule]) -> Permissions:
-    """Join permissions, which are not merged: whoever is denied by one rule is denied, whatever others allow."""
+def permissions(rules: Iterable[tuple[str, Conf]]) -> Permissions:
+    """Join permissions, which are not merged: whoever is denied by one rule is denied, whatever others allow.
+
+    Each rule comes with the name of its policy, which its entries carry on; "" leaves them as they were written.
+    """
     lists: dict[str, list[PeerMatch]] = {"deny": [], "allowWithShadowDeny": [], "allow": []}
-    for rule in rules:
+    for origin, conf in rules:
         for name, peers in lists.items():
-            peers += rule.default.get(name, ())
+            peers += (attrs.evolve(peer, origin=origin) for peer in conf.get(name, ()))
     return Permissions(
         deny=tuple(lists["deny"]),
         allow_with_shadow_deny=tuple(lists["allowWithShadowDeny"]),

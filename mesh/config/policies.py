@@ -4,7 +4,7 @@ Remembers what it merged: proxies under the same policies share the result, and 
 whatever did not change. Otherwise pure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -229,6 +229,16 @@ class PolicyIndex:
     def at(self, kind: str, selected: Selected, inbound: Section) -> Conf:
         """Return the merged settings at one inbound, whoever calls."""
         return self.kinds[kind].at(selected, inbound) if selected else {}
+
+    def defaults_towards(self, kind: str, selected: Selected) -> Iterator[Conf]:
+        """Yield the settings in the `to` items of the policies that were selected, unmerged."""
+        for policy in self.policies(kind, selected):
+            yield from (item.default for item in policy.spec_as(Policy).to)
+
+    def mesh_wide(self, kind: str, selected: Selected) -> Conf:
+        """Return the merged settings of those rules that are for the whole mesh, wherever they act (MeshTLS's versions)."""
+        specs = [policy.spec_as(Policy) for policy in self.policies(kind, selected)]
+        return merge(rule.default for spec in specs if spec.target.kind == MESH for rule in spec.rules)
 
     def proxy_wide(self, kind: str, selected: Selected) -> Conf:
         """Return the merged settings of a whole proxy (MeshTrace, MeshMetric, MeshPassthrough)."""

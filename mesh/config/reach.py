@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from mesh.config.selection import Inverted, Label
+from mesh.config.selection import Inverted, Label, Selectors
 from mesh.config.service_index import ServiceIndex
-from mesh.config.services import SERVICE_KINDS, Service, ServiceKey
+from mesh.config.services import SERVICE_KINDS, ServiceKey
 from mesh.resources.dataplane import Dataplane
 
 
@@ -22,12 +22,6 @@ class Target:
     @property
     def labels(self) -> Mapping[str, str]:
         return dict(self.selector)
-
-    def is_met_by(self, service: Service) -> bool:
-        """Could it mean this service?"""
-        if self.kind != service.kind:
-            return False
-        return service.name == self.name if self.name else service.matches_labels(self.labels)
 
 
 _EVERYTHING = tuple(Target(kind=kind, several=True) for kind in SERVICE_KINDS)
@@ -60,31 +54,30 @@ class Callers:
     """Who refers to what: proxies by target."""
 
     by_target: Inverted[str, Target] = attrs.field(factory=Inverted)
+    _by_labels: Selectors[Target] = attrs.field(factory=Selectors)  # targets that name nothing
 
     def updated(self, changes: Mapping[str, Dataplane | None]) -> "Callers":
         """Return the index after some proxies got other Dataplanes, or (None) left."""
         if not changes:
             return self
         targets = {name: None if dataplane is None else targets_of(dataplane) for name, dataplane in changes.items()}
-        return Callers(self.by_target.updated(targets))
+        by_target = self.by_target.updated(targets)
+        concerned = [target for name in changes for target in self.by_target.values_by_name.get(name, ())]
+        concerned += [target for found in targets.values() for target in found or ()]
+        before, after = self.by_target.names_by_value, by_target.names_by_value
+        if all(target.name or (target in before) == (target in after) for target in concerned):
+            return Callers(by_target, self._by_labels)
+        return Callers(by_target, Selectors.of({target: target.labels for target in after if not target.name}))
 
     def of_services(self, keys: Iterable[ServiceKey], services: ServiceIndex) -> dict[str, None]:
         """Return who calls one of some services, with references resolved as in `services`."""
         found: dict[str, None] = {}
-        wanted = dict.fromkeys(keys)
-        for kind, name in wanted:
-            found |= self.by_target.names(Target(kind=kind, name=name))
-        if not wanted:
-            return found
-        for target, names in self.by_target.names_by_value.items():
-            if target.name:
+        for key in dict.fromkeys(keys):
+            found |= self.by_target.names(Target(kind=key[0], name=key[1]))
+            service = services.by_key.get(key)
+            if service is None:
                 continue
-            if target.several:
-                met = [services.by_key[key] for key in wanted if key in services.by_key]
-                concerned = any(target.is_met_by(service) for service in met)
-            else:
-                service = services.resolve(target)
-                concerned = service is not None and service.key in wanted
-            if concerned:
-                found |= names
+            for target in self._by_labels.selecting(service.labels):
+                if target.kind == service.kind and (target.several or services.resolve(target) is service):
+                    found |= self.by_target.names(target)
         return found

@@ -62,8 +62,12 @@ class Carriers(Generic[K]):
         """Return the index after some names got other labels, or (None) went."""
         if not changes:
             return self
-        labels_by_name = {name: labels for name, labels in self.labels_by_name.items() if name not in changes}
-        labels_by_name |= {name: labels for name, labels in changes.items() if labels is not None}
+        labels_by_name = dict(self.labels_by_name)
+        for name, labels in changes.items():
+            if labels is None:
+                labels_by_name.pop(name, None)
+            else:
+                labels_by_name[name] = labels
         values = {name: None if labels is None else labels.items() for name, labels in changes.items()}
         return Carriers(labels_by_name, self._names.updated(values))
 

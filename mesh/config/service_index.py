@@ -30,7 +30,7 @@ from mesh.config.view import DataplaneState, MeshView
 from mesh.config.vips import assign_vips
 from mesh.resources.mesh_multi_zone_service import MeshMultiZoneService
 from mesh.resources.mesh_service import MeshService, ServicePort
-from mesh.resources.resource import WORKLOAD
+from mesh.resources.resource import WORKLOAD, Resource
 
 _NO_SERVICES: Mapping[str, Carriers[str]] = {kind: Carriers() for kind in SERVICE_KINDS}
 
@@ -51,7 +51,7 @@ class _Basis:
     """What services were made from."""
 
     groups: Groups = attrs.field(factory=Groups)
-    states: Mapping[str, DataplaneState] = attrs.field(factory=dict)  # sorted
+    states: Mapping[str, DataplaneState] = attrs.field(factory=dict)  # of those that can be called
     identities: IdentityByName = attrs.field(factory=dict)
     known_ports: Mapping[str, tuple[ServicePort, ...]] = attrs.field(factory=dict)
     members: Carriers[str] = attrs.field(factory=Carriers)  # Dataplanes by their labels
@@ -73,31 +73,40 @@ class ServiceIndex:
     _carriers: Mapping[str, Carriers[str]] = _NO_SERVICES  # by kind
     _resolved: dict[tuple[str, tuple[tuple[str, str], ...]], Service | None] = attrs.field(factory=dict)
 
-    def updated(self, view: MeshView, groups: Groups, identities: IdentityByName) -> "ServiceIndex":
-        """Return the services as they are now."""
-        basis, changed = _look(self._basis, view, groups, identities)
+    def updated(
+        self, view: MeshView, groups: Groups, identities: IdentityByName, changed: Iterable[str]
+    ) -> tuple["ServiceIndex", dict[ServiceKey, None]]:
+        """Return the services as they are now, and which of them are not as they were.
+
+        `changed` are the proxies whose state or identity may be another one than at the last look.
+        """
+        basis = _look(self._basis, view, groups, identities, changed)
         plain = dict(self._plain)
-        _make_mesh_services(plain, self._basis, basis, changed, view.mesh)
-        services_changed = _differing(self._plain, plain)
-        _make_multi_zone_services(
-            plain, self._plain, self._basis, basis, services_changed, self._carriers[MESH_SERVICE]
-        )
-        _make_external_services(plain, self._basis, basis)
-        if plain.keys() != self._plain.keys():
+        touched = _make_mesh_services(plain, self._basis, basis, changed, view.mesh)
+        carriers = {**self._carriers, MESH_SERVICE: _carriers_of(self._carriers[MESH_SERVICE], plain, touched)}
+        touched += _make_multi_zone_services(plain, self._plain, self._basis, basis, touched, carriers[MESH_SERVICE])
+        touched += _make_external_services(plain, self._basis, basis)
+        for kind in (MULTI_ZONE, EXTERNAL):
+            carriers[kind] = _carriers_of(self._carriers[kind], plain, [key for key in touched if key[0] == kind])
+        if any((key in plain) != (key in self._plain) for key in touched):
             plain = {key: plain[key] for key in sorted(plain)}
-        differing = _differing(self._plain, plain)
-        proposals, given, conflicts = self._names(plain, differing, basis)
-        vips = assign_vips(plain, {**self.vips, **view.vips} if view.vips else self.vips, mesh=view.mesh)
-        by_key = {key: self._dressed(plain[key], vips[key], given[key]) for key in plain}
-        return ServiceIndex(
+        if view.vips:
+            vips = assign_vips(plain, {**self.vips, **view.vips}, mesh=view.mesh)
+        else:
+            vips = assign_vips([key for key in touched if key in plain], self.vips, mesh=view.mesh)
+        proposals, given, conflicts = self._names(plain, touched, basis)
+        due = {**plain, **dict.fromkeys(touched)} if given or view.vips else touched
+        by_key, differing = self._dress(plain, due, given, vips)
+        index = ServiceIndex(
             by_key=by_key,
             vips=vips,
             conflicts=conflicts,
             basis=basis,
             plain=plain,
             proposals=proposals,
-            carriers=_updated_carriers(self._carriers, plain, differing),
+            carriers=carriers,
         )
+        return index, differing
 
     def resolve(self, ref: ServiceRef) -> Service | None:
         """Return the service that a reference means; of several with its labels the oldest, then the first by name."""
@@ -126,15 +135,37 @@ class ServiceIndex:
         return sorted(found, key=lambda joined: joined.name)
 
     def _names(
-        self, plain: Mapping[ServiceKey, Service], differing: Iterable[ServiceKey], basis: _Basis
+        self, plain: Mapping[ServiceKey, Service], touched: Iterable[ServiceKey], basis: _Basis
     ) -> tuple[Mapping[ServiceKey, Proposals], Mapping[ServiceKey, tuple[Hostname, ...]], tuple[Conflict, ...]]:
+        """Return the names of all services, or of none where everybody keeps theirs."""
         generators = basis.groups.of_kind("HostnameGenerator")
-        anew = plain if generators is not self._basis.groups.of_kind("HostnameGenerator") else differing
+        anew = touched if generators is self._basis.groups.of_kind("HostnameGenerator") else {**self._plain, **plain}
         made = {key: proposals_for(plain[key], generators.values()) for key in anew if key in plain}
-        if plain.keys() == self._plain.keys() and all(self._proposals.get(key) == made[key] for key in made):
-            return self._proposals, {key: service.hostnames for key, service in self.by_key.items()}, self.conflicts
+        if all(key in plain and self._proposals.get(key) == made[key] for key in anew):
+            return self._proposals, {}, self.conflicts
         proposals = {key: made.get(key) or self._proposals[key] for key in plain}
         return proposals, *settle(proposals)
+
+    def _dress(
+        self,
+        plain: Mapping[ServiceKey, Service],
+        due: Iterable[ServiceKey],
+        given: Mapping[ServiceKey, tuple[Hostname, ...]],
+        vips: Mapping[ServiceKey, str],
+    ) -> tuple[Mapping[ServiceKey, Service], dict[ServiceKey, None]]:
+        """Give the services that are due their VIPs and names; return all, and which are not what they were."""
+        by_key = dict(self.by_key)
+        differing: dict[ServiceKey, None] = {}
+        for key in due:
+            service = None
+            if key in plain:
+                service = self._dressed(plain[key], vips[key], given[key] if given else by_key[key].hostnames)
+            if service is not by_key.get(key):
+                differing[key] = None
+                _set(by_key, key, service)
+        if by_key.keys() != self.by_key.keys():
+            by_key = {key: by_key[key] for key in plain}
+        return by_key, differing
 
     def _dressed(self, plain: Service, vip: str, hostnames: tuple[Hostname, ...]) -> Service:
         """Return the service with its VIP and names: the same object as before, where nothing about it has changed."""
@@ -152,35 +183,27 @@ def _age(service: Service) -> tuple[float, str]:
     return (service.created, service.name)
 
 
-def _look(before: _Basis, view: MeshView, groups: Groups, identities: IdentityByName) -> tuple[_Basis, dict[str, None]]:
-    """Take in how things stand; return that, and the Dataplanes that changed, came or left."""
-    # A proxy that cannot hold its identity could not be called anyway, and must not lower a service to plaintext.
-    states = {
-        name: view.dataplanes[name] for name in sorted(view.dataplanes) if not isinstance(identities.get(name), Unfit)
-    }
-    changed = {
-        name: None
-        for name, state in states.items()
-        if before.states.get(name) is not state or before.identities.get(name) != identities.get(name)
-    }
-    changed |= {name: None for name in before.states if name not in states}
-    labels = {name: states[name].labels if name in states else None for name in changed}
+def _look(before: _Basis, view: MeshView, groups: Groups, identities: IdentityByName, changed: Iterable[str]) -> _Basis:
+    """Take in how things stand, where only these Dataplanes have changed, come or left."""
+    states, labels = dict(before.states), {}
+    for name in changed:
+        state = view.dataplanes.get(name)
+        # A proxy that cannot hold its identity could not be called anyway, and must not lower a service to plaintext.
+        if state is None or isinstance(identities[name], Unfit):
+            states.pop(name, None)
+        else:
+            states[name] = state
+        labels[name] = states[name].labels if name in states else None
     known = before.members.labels_by_name
-    written = groups.of_kind(MESH_SERVICE)
-    selecting, naming = before.selecting, before.naming
+    written, joins = groups.of_kind(MESH_SERVICE), groups.of_kind(MULTI_ZONE)
+    selecting, naming, joining = before.selecting, before.naming, before.joining
     if written is not before.groups.of_kind(MESH_SERVICE):
-        specs = {name: resource.spec_as(MeshService) for name, resource in written.items()}
-        selecting = Selectors.of({name: spec.match_labels for name, spec in specs.items()})
-        named: dict[str, list[str]] = {}
-        for name, spec in specs.items():
-            named.setdefault(spec.dataplane, []).append(name)
-        naming = {dataplane: tuple(names) for dataplane, names in named.items() if dataplane}
-    joining, joins = before.joining, groups.of_kind(MULTI_ZONE)
+        selecting, naming = _selectors(written)
     if joins is not before.groups.of_kind(MULTI_ZONE):
         joining = Selectors.of(
             {name: resource.spec_as(MeshMultiZoneService).match_labels for name, resource in joins.items()}
         )
-    basis = _Basis(
+    return _Basis(
         groups=groups,
         states=states,
         identities=identities,
@@ -190,13 +213,22 @@ def _look(before: _Basis, view: MeshView, groups: Groups, identities: IdentityBy
         naming=naming,
         joining=joining,
     )
-    return basis, changed
+
+
+def _selectors(written: Mapping[str, Resource]) -> tuple[Selectors[str], dict[str, tuple[str, ...]]]:
+    """Return how MeshServices find their Dataplanes: by labels, or by the one name."""
+    specs = {name: resource.spec_as(MeshService) for name, resource in written.items()}
+    naming: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        naming.setdefault(spec.dataplane, []).append(name)
+    by_labels = Selectors.of({name: spec.match_labels for name, spec in specs.items()})
+    return by_labels, {dataplane: tuple(names) for dataplane, names in naming.items() if dataplane}
 
 
 def _make_mesh_services(
     plain: dict[ServiceKey, Service], before: _Basis, basis: _Basis, changed: Iterable[str], mesh: str
-) -> None:
-    """Make anew the MeshServices that a change concerns, written or not."""
+) -> list[ServiceKey]:
+    """Make anew the MeshServices that a change concerns, written or not; return those that are not what they were."""
     due: dict[str, None] = {}
     for name in changed:
         for members in (before.members, basis.members):
@@ -209,8 +241,8 @@ def _make_mesh_services(
     if before.known_ports is not basis.known_ports:
         names = [*before.known_ports, *basis.known_ports]
         due |= {name: None for name in names if before.known_ports.get(name) != basis.known_ports.get(name)}
-    for name in due:
-        _put(plain, (MESH_SERVICE, name), _mesh_service(basis, name, mesh) if name else None)
+    made = {(MESH_SERVICE, name): _mesh_service(basis, name, mesh) if name else None for name in due}
+    return [key for key, service in made.items() if _put(plain, key, service)]
 
 
 def _mesh_service(basis: _Basis, name: str, mesh: str) -> Service | None:
@@ -238,54 +270,49 @@ def _make_multi_zone_services(
     before: _Basis,
     basis: _Basis,
     services_changed: Iterable[ServiceKey],
-    carriers_before: Carriers[str],
-) -> None:
-    """Make anew the MeshMultiZoneServices that changed or join something that changed."""
-    due = dict.fromkeys(changed_names(before.groups.of_kind(MULTI_ZONE), basis.groups.of_kind(MULTI_ZONE)))
+    carriers: Carriers[str],
+) -> list[ServiceKey]:
+    """Make anew the MeshMultiZoneServices that changed or join something that changed; return as `_make_mesh_services`."""
+    written = basis.groups.of_kind(MULTI_ZONE)
+    due = dict.fromkeys(changed_names(before.groups.of_kind(MULTI_ZONE), written))
     for key in services_changed:
         for services in (plain_before, plain):
-            if key[0] == MESH_SERVICE and key in services:
+            if key in services:
                 due |= dict.fromkeys(basis.joining.selecting(services[key].labels))
-    if not due:
-        return
-    carriers = _carriers_of(carriers_before, plain, services_changed)
+    touched = []
     for name in due:
-        resource = basis.groups.of_kind(MULTI_ZONE).get(name)
-        if resource is None:
-            _put(plain, (MULTI_ZONE, name), None)
-            continue
-        found = sorted(carriers.matching(resource.spec_as(MeshMultiZoneService).match_labels))
-        _put(plain, (MULTI_ZONE, name), multi_zone_service(resource, [plain[MESH_SERVICE, member] for member in found]))
+        service = None
+        if name in written:
+            found = sorted(carriers.matching(written[name].spec_as(MeshMultiZoneService).match_labels))
+            service = multi_zone_service(written[name], [plain[MESH_SERVICE, member] for member in found])
+        if _put(plain, (MULTI_ZONE, name), service):
+            touched.append((MULTI_ZONE, name))
+    return touched
 
 
-def _make_external_services(plain: dict[ServiceKey, Service], before: _Basis, basis: _Basis) -> None:
+def _make_external_services(plain: dict[ServiceKey, Service], before: _Basis, basis: _Basis) -> list[ServiceKey]:
     """Make anew the MeshExternalServices that changed; all when a Secret did, since few meshes have many."""
     old, new, secrets = before.groups.of_kind(EXTERNAL), basis.groups.of_kind(EXTERNAL), basis.groups.of_kind("Secret")
     same_secrets = secrets is before.groups.of_kind("Secret")
-    for name in changed_names(old, new) if same_secrets else dict.fromkeys([*old, *new]):
-        _put(plain, (EXTERNAL, name), external_service(new[name], secrets) if name in new else None)
+    due = changed_names(old, new) if same_secrets else [*dict.fromkeys([*old, *new])]
+    made = {(EXTERNAL, name): external_service(new[name], secrets) if name in new else None for name in due}
+    return [key for key, service in made.items() if _put(plain, key, service)]
 
 
-def _put(services: dict[ServiceKey, Service], key: ServiceKey, service: Service | None) -> None:
-    """Put a service in the place of the one before, unless it is equal: then that object stays."""
+def _put(services: dict[ServiceKey, Service], key: ServiceKey, service: Service | None) -> bool:
+    """Put a service in the place of the one before, unless it is equal: then that object stays, and nothing changed."""
+    present = services.get(key)
+    if present == service and (present is None or service is None or present.created == service.created):
+        return False
+    _set(services, key, service)
+    return True
+
+
+def _set(services: dict[ServiceKey, Service], key: ServiceKey, service: Service | None) -> None:
     if service is None:
         services.pop(key, None)
-    elif services.get(key) != service or services[key].created != service.created:
+    else:
         services[key] = service
-
-
-def _differing(before: Mapping[ServiceKey, Service], after: Mapping[ServiceKey, Service]) -> list[ServiceKey]:
-    differing = [key for key, service in after.items() if before.get(key) is not service]
-    return differing + [key for key in before if key not in after]
-
-
-def _updated_carriers(
-    carriers: Mapping[str, Carriers[str]], plain: Mapping[ServiceKey, Service], differing: list[ServiceKey]
-) -> Mapping[str, Carriers[str]]:
-    return {
-        kind: _carriers_of(carriers[kind], plain, [key for key in differing if key[0] == kind])
-        for kind in SERVICE_KINDS
-    }
 
 
 def _carriers_of(

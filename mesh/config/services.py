@@ -161,8 +161,8 @@ def _endpoints(port: ServicePort, members: Mapping[str, DataplaneState]) -> tupl
     for name, state in members.items():
         inbound = _target(port, state.dataplane.inbounds)
         if inbound is not None:
-            ready = state.is_ready(inbound)
-            endpoints.append(Endpoint(name=name, address=inbound.address, zone=state.zone, healthy=ready))
+            ready, tags = state.is_ready(inbound), tuple(sorted(state.resource.labels.items()))
+            endpoints.append(Endpoint(name=name, address=inbound.address, zone=state.zone, healthy=ready, tags=tags))
     return tuple(endpoints)
 
 

@@ -146,7 +146,8 @@ class Mirror:
 class Route:
     """Which requests, where they go, and under which policies. Routes of a listener are tried in order: the first counts.
 
-    Without backends and without a redirect its requests are answered with 500. Changes of headers are made in order.
+    Without backends and without a redirect its requests are answered with 500. Of the changes of headers the removals
+    come first, then what is set and added, in order.
     """
 
     name: str

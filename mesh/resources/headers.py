@@ -1,17 +1,20 @@
 """HTTP headers in policies: matched, set, added and removed. Source: Kuma `api/common/v1alpha1`, the Gateway API."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
+from mesh.policy.header_changes import UNCHANGEABLE
+from mesh.policy.patterns import compile_pattern
 from mesh.resources.scalars import OneOf, Text
 from mesh.resources.schema import Field, ListOf, Problem, Record
 
 _COUNT_MAX = 16
+_SYNTAX = "expressions are RE2's: github.com/google/re2/wiki/Syntax"
 
 # Source: RFC 9110 section 5.1, a token.
 HEADER_NAME = Text(what="the name of a header", pattern=r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", size_max=256)
-_VALUE = Text(what="the value of a header", empty=True, size_max=4096)
+# No line breaks, which would end the header, and no other control characters. Source: RFC 9110 section 5.5.
+_VALUE = Text(what="the value of a header", pattern=r"[^\x00-\x08\x0a-\x1f\x7f]*", empty=True, size_max=4096)
 _NAMED = Record({"name": Field(HEADER_NAME, required=True), "value": Field(_VALUE, required=True)})
 _LIST = ListOf(_NAMED, size_max=_COUNT_MAX)
 
@@ -29,11 +32,11 @@ def _with_value(match: dict[str, Any]) -> Iterable[Problem]:
 
 
 def valid_expression(value: str) -> Iterable[Problem]:
-    """Find what is wrong with the regular expression under `value`."""
+    """Find what is wrong with the regular expression under `value`: RE2 must take it, which has no look-around."""
     try:
-        re.compile(value)
-    except re.error as error:
-        yield Problem(("value",), f"'{value}' is not a regular expression: {error}")
+        compile_pattern(value)
+    except ValueError as error:
+        yield Problem(("value",), f"'{value}' is not a regular expression that RE2 runs: {error}", _SYNTAX)
 
 
 HEADER_MATCH = Record(
@@ -53,6 +56,10 @@ def _once_each(modifier: dict[str, Any]) -> Iterable[Problem]:
     for key in ("set", "add", "remove"):
         for index, entry in enumerate(modifier.get(key, ())):
             name = (entry if isinstance(entry, str) else entry["name"]).casefold()
+            if name in UNCHANGEABLE:
+                yield Problem(
+                    (key, index), f"header '{name}' cannot be changed", "it frames the message or names its host"
+                )
             if name in seen:
                 yield Problem((key, index), f"header '{name}' is there twice")
             seen.add(name)

@@ -33,6 +33,6 @@ MESH_ACCESS_LOG = policy_kind(
     short="mal",
     to=_CONF,
     rules=_CONF,
-    matches=peers(dormant=""),
+    matches=peers(),
     dormant=LATER,
 )

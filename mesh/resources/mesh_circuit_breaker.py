@@ -5,7 +5,7 @@ from typing import Any
 
 from mesh.resources.policy import policy_kind
 from mesh.resources.scalars import Boolean, Duration, Integer, Number
-from mesh.resources.schema import Field, Problem, Record, later
+from mesh.resources.schema import Field, Problem, Record
 from mesh.resources.target_ref import SERVICES
 
 _AT_LEAST_ONE = Integer(min=1, max=2**32 - 1)
@@ -15,7 +15,7 @@ _PERCENT = Integer(min=0, max=100)
 _LIMITS = Record(
     {
         "maxConnections": _AT_LEAST_ONE,
-        "maxConnectionPools": later(_AT_LEAST_ONE),
+        "maxConnectionPools": Field(_AT_LEAST_ONE, dormant="an endpoint has one pool of connections"),
         "maxPendingRequests": _AT_LEAST_ONE,
         "maxRequests": _AT_LEAST_ONE,
         "maxRetries": _AT_LEAST_ONE,

@@ -6,7 +6,7 @@ from typing import Any
 from mesh.resources.headers import HEADERS_TO_ADD
 from mesh.resources.policy import policy_kind
 from mesh.resources.scalars import Boolean, Duration, Integer, Text
-from mesh.resources.schema import LATER, ListOf, Problem, Record
+from mesh.resources.schema import Field, ListOf, Problem, Record
 from mesh.resources.target_ref import SERVICES
 
 _SPAN = Duration(positive=True)
@@ -29,7 +29,9 @@ _CONF = Record(
         "intervalJitter": Duration(),
         "intervalJitterPercent": Integer(min=0, max=100),
         "failTrafficOnPanic": Boolean(),
-        "eventLogPath": Text(what="an absolute path", pattern=r"/\S*"),
+        "eventLogPath": Field(
+            Text(what="an absolute path", pattern=r"/\S*"), dormant="what happens is in the sidecar's own log"
+        ),
         "alwaysLogHealthCheckFailures": Boolean(),
         "noTrafficInterval": _SPAN,
         "reuseConnection": Boolean(),
@@ -56,5 +58,4 @@ MESH_HEALTH_CHECK = policy_kind(
     short="mhc",
     to=_CONF,
     to_kinds=("Mesh", *SERVICES),
-    dormant=LATER,
 )

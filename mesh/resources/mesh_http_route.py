@@ -8,7 +8,7 @@ from mesh.resources.dataplane import PORT
 from mesh.resources.headers import HEADER_MATCH, HEADER_MODIFIER, valid_expression
 from mesh.resources.policy import RouteRule, policy_kind
 from mesh.resources.scalars import Integer, Number, OneOf, Text
-from mesh.resources.schema import LATER, Field, ListOf, Problem, Record
+from mesh.resources.schema import Field, ListOf, Problem, Record
 from mesh.resources.target_ref import SERVICES
 from mesh.resources.variants import Variant, by_type
 
@@ -67,10 +67,12 @@ _MATCH = Record(
     check=_match,
 )
 
+# Written into requests as it stands: ASCII, and neither `?` nor `#`, for the query is the client's.
+_PATH = Text(what="an absolute path without query", pattern=r"/[!-\"$->@-~]*")
 _NEW_PATH = by_type(
     {
-        "ReplaceFullPath": Variant("replaceFullPath", Text(what="a path", pattern=r"/\S*")),
-        "ReplacePrefixMatch": Variant("replacePrefixMatch", Text(what="a path", pattern=r"/\S*")),
+        "ReplaceFullPath": Variant("replaceFullPath", _PATH),
+        "ReplacePrefixMatch": Variant("replacePrefixMatch", _PATH),
     }
 )
 
@@ -133,5 +135,4 @@ MESH_HTTP_ROUTE = policy_kind(
     routes=_RULE,
     to_kinds=SERVICES,
     retired_in_to={"hostnames": "leave it out: Kuma does not support it either"},
-    dormant=LATER,
 )

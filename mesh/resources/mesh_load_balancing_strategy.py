@@ -1,5 +1,6 @@
-"""MeshLoadBalancingStrategy: how one of a service's endpoints is chosen. Beyond Kuma: type PeakEWMA."""
+"""MeshLoadBalancingStrategy: how one of a service's endpoints is chosen. Beyond Kuma: type PeakEWMA, slowStart."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,10 +8,9 @@ from mesh.resources.headers import HEADER_NAME
 from mesh.resources.policy import Policy, policy_kind
 from mesh.resources.resource import DNS_LABEL
 from mesh.resources.scalars import Boolean, Duration, Integer, Number, OneOf, Text
-from mesh.resources.schema import LATER, Field, ListOf, Problem, Record, later
+from mesh.resources.schema import Field, ListOf, Problem, Record
 from mesh.resources.variants import Variant, by_type
 
-_HASHING = dict.fromkeys(("RingHash", "Maglev", "PeakEWMA"), f"{LATER} and use LeastRequest")
 _HASH_POLICIES_MOVED = {"hashPolicies": "write them beside loadBalancer, as default.hashPolicies"}
 _RING = Integer(min=1, max=8_000_000)
 
@@ -20,12 +20,33 @@ def _ring_order(ring: dict[str, Any]) -> Iterable[Problem]:
         yield Problem(("minRingSize",), "'minRingSize' is above 'maxRingSize'")
 
 
+_SLOW_START = Record(
+    {
+        "window": Field(Duration(positive=True), required=True),
+        "aggression": Number(min=0.1, max=100, text=True),
+        "minWeightPercent": Number(min=0, max=100, text=True),
+    }
+)
+
+
+def _prime(maglev: dict[str, Any]) -> Iterable[Problem]:
+    size = maglev.get("tableSize", 65_537)
+    if size < 2 or any(size % divisor == 0 for divisor in range(2, math.isqrt(size) + 1)):
+        yield Problem(("tableSize",), f"'tableSize' is a prime number, and {size} is not", "write 65537, for example")
+
+
 _BALANCER = by_type(
     {
-        "RoundRobin": Variant("roundRobin", Record({}), optional=True),
+        "RoundRobin": Variant("roundRobin", Record({"slowStart": _SLOW_START}), optional=True),
         "LeastRequest": Variant(
             "leastRequest",
-            Record({"choiceCount": Integer(min=2, max=100), "activeRequestBias": Number(min=0, max=100, text=True)}),
+            Record(
+                {
+                    "choiceCount": Integer(min=2, max=100),
+                    "activeRequestBias": Number(min=0, max=100, text=True),
+                    "slowStart": _SLOW_START,
+                }
+            ),
             optional=True,
         ),
         "Random": Variant("random", Record({}), optional=True),
@@ -39,18 +60,19 @@ _BALANCER = by_type(
             optional=True,
         ),
         "Maglev": Variant(
-            "maglev", Record({"tableSize": Integer(min=1, max=5_000_011)}, retired=_HASH_POLICIES_MOVED), optional=True
+            "maglev",
+            Record({"tableSize": Integer(min=1, max=5_000_011)}, check=_prime, retired=_HASH_POLICIES_MOVED),
+            optional=True,
         ),
         "PeakEWMA": Variant("peakEWMA", Record({"decayTime": Duration(positive=True)}), optional=True),
     },
-    dormant=_HASHING,
 )
 
 _COOKIE = Record(
     {
         "name": Field(Text(what="the name of a cookie", pattern=r"[^\s=;,]+"), required=True),
         "ttl": Duration(),
-        "path": Text(what="an absolute path", pattern=r"/\S*"),
+        "path": Text(what="an absolute path", pattern=r"/[^\s;]*"),
     }
 )
 _HASH_POLICY = by_type(
@@ -62,6 +84,7 @@ _HASH_POLICY = by_type(
         "FilterState": Variant("filterState", Record({"key": Field(Text(), required=True)})),
     },
     also={"terminal": Boolean()},
+    dormant={"FilterState": "sidecars have no filter state"},
     unsupported={"SourceIP": "is gone: write {type: Connection, connection: {sourceIP: true}}"},
 )
 
@@ -131,8 +154,6 @@ MESH_LOAD_BALANCING_STRATEGY = policy_kind(
     "MeshLoadBalancingStrategy",
     path="meshloadbalancingstrategies",
     short="mlbs",
-    to=Record(
-        {"localityAwareness": later(_LOCALITY), "loadBalancer": _BALANCER, "hashPolicies": later(ListOf(_HASH_POLICY))}
-    ),
+    to=Record({"localityAwareness": _LOCALITY, "loadBalancer": _BALANCER, "hashPolicies": ListOf(_HASH_POLICY)}),
     check=_by_destination,
 )

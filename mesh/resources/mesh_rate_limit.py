@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from mesh.policy.header_changes import UNCHANGEABLE
 from mesh.resources.headers import HEADERS_TO_ADD
-from mesh.resources.policy import Policy, peers, policy_kind
+from mesh.resources.policy import GATEWAYS_ONLY, Policy, peers, policy_kind
 from mesh.resources.scalars import Boolean, Duration, Integer
-from mesh.resources.schema import LATER, Check, Field, Problem, Record
+from mesh.resources.schema import Check, Field, Problem, Record
 
 _INTERVAL_MIN_S = 0.05  # Envoy's token bucket takes no shorter one; this span itself is refused too.
 
@@ -24,6 +25,14 @@ def _some_of(*keys: str) -> Check:
     return check
 
 
+def _unframed(answer: dict[str, Any]) -> Iterable[Problem]:
+    for key, headers in answer.get("headers", {}).items():
+        for index, header in enumerate(headers):
+            if header["name"].casefold() in UNCHANGEABLE:
+                path = ("headers", key, index, "name")
+                yield Problem(path, f"header '{header['name']}' cannot be changed", "it frames the message")
+
+
 _RATE = Record(
     {"num": Field(Integer(min=1, max=2**32 - 1), required=True), "interval": Field(Duration(), required=True)},
     check=_interval_long_enough,
@@ -32,7 +41,7 @@ _HTTP = Record(
     {
         "disabled": Boolean(),
         "requestRate": _RATE,
-        "onRateLimit": Record({"status": Integer(min=100, max=599), "headers": HEADERS_TO_ADD}),
+        "onRateLimit": Record({"status": Integer(min=100, max=599), "headers": HEADERS_TO_ADD}, check=_unframed),
     },
     check=_some_of("disabled", "requestRate", "onRateLimit"),
 )
@@ -45,10 +54,16 @@ def _by_side(policy: Policy) -> Iterable[Problem]:
         yield Problem((), "'rules' need targetRef: {kind: Dataplane}", "without labels it means every Dataplane")
     if policy.to and policy.target.kind != "Mesh":
         yield Problem(("to",), "'to' needs targetRef: {kind: Mesh}", "it is for delegated gateways")
+    if policy.to:
+        yield Problem(("to",), GATEWAYS_ONLY, warning=True)
     for index, rule in enumerate(policy.rules):
+        place = ("rules", index, "default", "local", "tcp")
         if "tcp" in rule.default["local"] and any(match.spiffe_id for match in rule.matches):
             hint = "connections are counted before it is known who calls"
-            yield Problem(("rules", index, "default", "local", "tcp"), "'tcp' cannot stand with a spiffeID match", hint)
+            yield Problem(place, "'tcp' cannot stand with a spiffeID match", hint)
+        elif "tcp" in rule.default["local"] and rule.matches:
+            hint = "connections are counted before it is known what they ask for"
+            yield Problem(place, "'tcp' with an sni match is kept, but it is for zone proxies", hint, warning=True)
 
 
 MESH_RATE_LIMIT = policy_kind(
@@ -58,7 +73,6 @@ MESH_RATE_LIMIT = policy_kind(
     to=_CONF,
     to_kinds=("Mesh",),
     rules=_CONF,
-    matches=peers(dormant=""),
+    matches=peers(),
     check=_by_side,
-    dormant=LATER,
 )

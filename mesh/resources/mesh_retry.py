@@ -1,6 +1,7 @@
 """MeshRetry: what is tried again, how often and how soon.
 
-Beyond Kuma: `http.retryBudget {percent, minConcurrency | ratePerSecond}`, how much load retries may add.
+Beyond Kuma: `http.retryBudget {percent, minConcurrency | ratePerSecond}`, how much load retries may add;
+`http.perTryIdleTimeout`; `http.hedgeOnPerTryTimeout`, which starts another try beside one that takes too long.
 `retryOn` names conditions (`5xx`, `GatewayError`), status codes ("503") and methods (`HttpMethodGet`), which restrict.
 """
 
@@ -12,8 +13,8 @@ import attrs
 from mesh.resources.documents import Path, Value, suggest
 from mesh.resources.headers import HEADER_MATCH, HEADER_NAME
 from mesh.resources.policy import policy_kind
-from mesh.resources.scalars import Duration, Integer, Number, OneOf, Text
-from mesh.resources.schema import Checking, Field, JsonSchema, ListOf, MapOf, Problem, Record, later, shape
+from mesh.resources.scalars import Boolean, Duration, Integer, Number, OneOf, Text
+from mesh.resources.schema import Checking, Field, JsonSchema, ListOf, MapOf, Problem, Record, shape
 
 # Kuma's name -> Envoy's name (`mesh.policy.retry.RetryOn`).
 CONDITION_BY_NAME = {
@@ -28,6 +29,13 @@ CONDITION_BY_NAME = {
 METHOD_BY_NAME = {
     f"HttpMethod{method.capitalize()}": method
     for method in ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+}
+GRPC_CONDITION_BY_NAME = {
+    "Canceled": "cancelled",
+    "DeadlineExceeded": "deadline-exceeded",
+    "Internal": "internal",
+    "ResourceExhausted": "resource-exhausted",
+    "Unavailable": "unavailable",
 }
 _DORMANT = {"Http3PostConnectFailure": "sidecars do not speak HTTP/3"}
 
@@ -113,7 +121,7 @@ _BUDGET = Record(
     {
         "percent": Number(min=0, max=100, text=True),
         "minConcurrency": Integer(min=0),
-        "ratePerSecond": later(Number(min=0, text=True)),
+        "ratePerSecond": Number(min=0, text=True),
     },
     check=_one_floor,
 )
@@ -121,13 +129,15 @@ _HTTP = Record(
     {
         "numRetries": _COUNT,
         "perTryTimeout": Duration(),
+        "perTryIdleTimeout": Duration(),
+        "hedgeOnPerTryTimeout": Boolean(),
         "backOff": _BACK_OFF,
-        "rateLimitedBackOff": later(_RATE_LIMITED),
+        "rateLimitedBackOff": _RATE_LIMITED,
         "retryOn": ListOf(_RetryOn()),
-        "retriableRequestHeaders": later(ListOf(HEADER_MATCH)),
-        "retriableResponseHeaders": later(ListOf(HEADER_MATCH)),
-        "hostSelection": later(ListOf(_HOST_SELECTION)),
-        "hostSelectionMaxAttempts": later(Integer(min=1)),
+        "retriableRequestHeaders": ListOf(HEADER_MATCH),
+        "retriableResponseHeaders": ListOf(HEADER_MATCH),
+        "hostSelection": ListOf(_HOST_SELECTION),
+        "hostSelectionMaxAttempts": Integer(min=1),
         "retryBudget": _BUDGET,
     }
 )
@@ -137,7 +147,7 @@ _GRPC = Record(
         "perTryTimeout": Duration(),
         "backOff": _BACK_OFF,
         "rateLimitedBackOff": _RATE_LIMITED,
-        "retryOn": ListOf(OneOf(("Canceled", "DeadlineExceeded", "Internal", "ResourceExhausted", "Unavailable"))),
+        "retryOn": ListOf(OneOf(tuple(GRPC_CONDITION_BY_NAME))),
     }
 )
 
@@ -146,7 +156,11 @@ MESH_RETRY = policy_kind(
     path="meshretries",
     short="mr",
     to=Record(
-        {"tcp": Record({"maxConnectAttempt": Integer(min=1, max=100)}), "http": _HTTP, "grpc": later(_GRPC)},
+        {
+            "tcp": Record({"maxConnectAttempt": Integer(min=1, max=100)}),
+            "http": _HTTP,
+            "grpc": Field(_GRPC, dormant="sidecars of this version carry gRPC ports as opaque TCP"),
+        },
         check=_something,
     ),
 )

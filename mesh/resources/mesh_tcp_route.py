@@ -2,7 +2,7 @@
 
 from mesh.resources.backend_refs import BACKEND_REF
 from mesh.resources.policy import RouteRule, policy_kind
-from mesh.resources.schema import LATER, Field, ListOf, Record
+from mesh.resources.schema import Field, ListOf, Record
 from mesh.resources.target_ref import SERVICES
 
 MESH_TCP_ROUTE = policy_kind(
@@ -15,5 +15,4 @@ MESH_TCP_ROUTE = policy_kind(
     ),
     routes_max=1,  # There is nothing by which connections to one port could differ.
     to_kinds=SERVICES,
-    dormant=LATER,
 )

@@ -1,16 +1,42 @@
-"""MeshTLS: whether inbounds take only mutual TLS (Strict) or plaintext too (Permissive).
+"""MeshTLS: whether inbounds take only mutual TLS (Strict) or plaintext too (Permissive), and which TLS they speak.
 
-Sidecars speak TLS 1.3 with one another and nothing older, so that a lower `max` is refused and ciphers are not chosen.
+Without a word sidecars speak TLS 1.3 with one another and nothing older. TLS 1.2 is there for whoever asks for it, older
+versions are not: OpenSSL no longer takes them for safe. Source: Kuma `api/common/v1alpha1/tls` for the names.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from mesh.model.traffic import TlsMode
 from mesh.resources.policy import Policy, policy_kind
-from mesh.resources.scalars import OneOf, Text
-from mesh.resources.schema import Field, ListOf, Problem, Record
+from mesh.resources.scalars import OneOf
+from mesh.resources.schema import ListOf, Problem, Record
 
-_VERSIONS = ("TLSAuto", "TLS10", "TLS11", "TLS12", "TLS13")
+_OLD = ("TLS10", "TLS11")
+_CIPHERS = tuple(
+    f"ECDHE-{key}-{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+)
+
+
+def _ordered(version: dict[str, Any]) -> Iterable[Problem]:
+    if (version.get("min"), version.get("max")) == ("TLS13", "TLS12"):
+        yield Problem(("min",), "'min' is above 'max'")
+
+
+def _ciphers_count(conf: dict[str, Any]) -> Iterable[Problem]:
+    if "tlsCiphers" not in conf:
+        return
+    version = conf.get("tlsVersion", {})
+    path = ("tlsCiphers",)
+    if not any("-ECDSA-" in cipher for cipher in conf["tlsCiphers"]):
+        # The keys of identities are no RSA keys.
+        problem = "sidecars can agree on none of them: they need one of ECDHE-ECDSA-*"
+        yield Problem(path, problem, warning=version.get("max") != "TLS12")
+    elif "TLS12" not in version.values() and not any(old in version.values() for old in _OLD):
+        hint = "they count in TLS 1.2: tlsVersion: {min: TLS12}"
+        yield Problem(path, "TLS 1.3 has no ciphers to choose among", hint, warning=True)
 
 
 def _version_for_all(policy: Policy) -> Iterable[Problem]:
@@ -31,15 +57,20 @@ MESH_TLS = policy_kind(
             "mode": OneOf((TlsMode.STRICT.value, TlsMode.PERMISSIVE.value)),
             "tlsVersion": Record(
                 {
-                    "min": OneOf(_VERSIONS),
-                    "max": OneOf(
-                        ("TLSAuto", "TLS13"),
-                        unsupported=dict.fromkeys(("TLS10", "TLS11", "TLS12"), "is too old: sidecars speak TLS 1.3"),
+                    "min": OneOf(
+                        ("TLSAuto", *_OLD, "TLS12", "TLS13"),
+                        dormant=dict.fromkeys(_OLD, "sidecars speak nothing older than TLS 1.2"),
                     ),
-                }
+                    "max": OneOf(
+                        ("TLSAuto", "TLS12", "TLS13"),
+                        unsupported=dict.fromkeys(_OLD, "is insecure: sidecars speak TLS 1.2 and 1.3"),
+                    ),
+                },
+                check=_ordered,
             ),
-            "tlsCiphers": Field(ListOf(Text(what="a cipher's name")), dormant="TLS 1.3 has no ciphers to choose among"),
+            "tlsCiphers": ListOf(OneOf(_CIPHERS)),
         },
+        check=_ciphers_count,
     ),
     check=_version_for_all,
 )

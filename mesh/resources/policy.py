@@ -12,10 +12,12 @@ import attrs
 from mesh.policy.authorization import PeerMatch
 from mesh.resources.peer_match import peer_match
 from mesh.resources.resource import Kind
-from mesh.resources.schema import LATER, Field, ListOf, Problem, Record, Schema
+from mesh.resources.schema import Field, ListOf, Problem, Record, Schema
 from mesh.resources.target_ref import ANY_DESTINATION, TargetRef, target_ref
 
 Conf = Mapping[str, Any]
+
+GATEWAYS_ONLY = "'to' is kept, but it is for delegated gateways, and sidecars do not act on it"
 
 
 @attrs.frozen(kw_only=True)
@@ -119,9 +121,9 @@ def policy_kind(
     )
 
 
-def peers(*, dormant: str = LATER) -> Field:
-    """Return the `matches` of a rule: whom it is about. `dormant`: why that does not count yet."""
-    return Field(ListOf(peer_match()), dormant=dormant)
+def peers() -> Field:
+    """Return the `matches` of a rule: whom it is about."""
+    return Field(ListOf(peer_match()))
 
 
 _RETIRED = {"from": "write `rules`; callers are matched by SPIFFE ID"}

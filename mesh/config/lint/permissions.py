@@ -14,7 +14,7 @@ from mesh.model.errors import ConfigError
 from mesh.model.names import SpiffeId
 from mesh.policy.authorization import Authorizer, MatchKind, PeerMatch, Permissions, Verdict
 from mesh.resources.mesh_trust import MeshTrust
-from mesh.resources.policy import Policy, Rule
+from mesh.resources.policy import Policy
 from mesh.resources.resource import Resource
 
 KIND = "MeshTrafficPermission"
@@ -212,9 +212,9 @@ def _denied(scene: Scene) -> Iterator[Finding]:
             sni = server_name(link.name, link.destination.port, scene.mesh, link.destination.kind)
             for caller in link.callers:
                 for peer in peers.of(caller):
-                    verdict, match = authorizer.explain(peer, sni)
-                    if verdict is Verdict.DENIED:
-                        yield from _denial(scene, link, reception, caller, peer, match)
+                    decision = authorizer.decide(peer, sni)
+                    if decision.verdict is Verdict.DENIED:
+                        yield from _denial(scene, link, reception, caller, peer, decision.match)
 
 
 def _denial(
@@ -242,7 +242,7 @@ def _denial(
 
 def _permissions(reception: Reception) -> Permissions:
     entries = reception.entries.get(KIND, ())
-    return permissions(Rule(default=entry.default) for entry in entries)
+    return permissions(("", entry.default) for entry in entries)
 
 
 class _PeersByCaller:

@@ -1,16 +1,18 @@
-"""Findings about MeshHTTPRoute and MeshTCPRoute: backends that are not there, rules that nothing reaches. TM701 to TM704."""
+"""Findings about MeshHTTPRoute and MeshTCPRoute: backends that are not there, rules that nothing reaches. TM701 to TM705."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mesh.config.backends import port_of
 from mesh.config.destinations import oldest
 from mesh.config.lint.effective import Contribution, joined
 from mesh.config.lint.finding import Code, Finding, Place, Severity
 from mesh.config.lint.samples import WEB, backends, policy
 from mesh.config.lint.scene import Link, Scene, found
 from mesh.config.matching import Item
+from mesh.config.outbound_routes import reads_requests
+from mesh.config.route_translation import is_everything
 from mesh.config.routes import RouteChoice, in_evaluation_order, merged_rules
-from mesh.config.services import Service
 from mesh.resources.documents import Path
 from mesh.resources.policy import Conf, Policy
 from mesh.resources.resource import Resource
@@ -35,7 +37,8 @@ NO_BACKEND = Code(
     code="TM701",
     title="A route to a backend that is not there",
     severity=Severity.ERROR,
-    why="No service carries the labels, or it lacks the port: the share of requests that goes there is answered 500.",
+    why="No service carries the labels, it lacks the port, or no port is named: the share of requests that goes there is "
+    "answered 500.",
     fix="Correct the labels or the port of the backendRef.",
     example=_MESH + _route(_to("bakcend")),
     better=_MESH + _route(_to("backend")),
@@ -82,7 +85,17 @@ UNREACHED = Code(
         _to("backend", path="/v1"),
     ),
 )
-CODES = (NO_BACKEND, NO_WEIGHT, SEVERAL_BACKENDS, UNREACHED)
+NOT_HTTP = Code(
+    code="TM705",
+    title="A MeshHTTPRoute towards a port that is not HTTP",
+    severity=Severity.WARNING,
+    why="Requests are told apart only on ports with protocol http: on this one connections pass unread, and the route has "
+    "no effect.",
+    fix="Declare the port's protocol, http, or write a MeshTCPRoute.",
+    example=WEB + backends(protocol="tcp") + _route(_to("backend")),
+    better=_MESH + _route(_to("backend")),
+)
+CODES = (NO_BACKEND, NO_WEIGHT, SEVERAL_BACKENDS, UNREACHED, NOT_HTTP)
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -92,7 +105,7 @@ def check(scene: Scene) -> Iterator[Finding]:
             for index, rule in enumerate(item.rules):
                 yield from _backends(scene, resource, ("spec", "to", number, "rules", index, "default"), rule.default)
     for link in scene.links:
-        yield from _order(link)
+        yield from _order(link) if reads_requests(link.protocol) else _unread(link)
 
 
 def _backends(scene: Scene, resource: Resource, path: Path, default: Conf) -> Iterator[Finding]:
@@ -120,17 +133,20 @@ def _backend(scene: Scene, place: Place, ref: Mapping[str, Any]) -> Iterator[Fin
     if service is None:
         yield from found(NO_BACKEND, f"no {ref['kind']} carries {labels}", place)
         return
-    port = str(ref.get("port", ref.get("sectionName", "")))
-    if port and not _has_port(service, port):
+    if port_of(ref, service.kind, {number: port.name for number, port in service.port_by_number.items()}) is None:
         known = joined(str(number) for number in service.port_by_number)
-        yield from found(NO_BACKEND, f"{service.kind} {service.name} has no port {port}; it has {known}", place)
+        port = ref.get("port", ref.get("sectionName", ""))
+        lacks = f"has no port {port}" if port else "is named without a port"
+        yield from found(NO_BACKEND, f"{service.kind} {service.name} {lacks}; it has {known}", place)
     if len(services) > 1:
         names = joined(sorted(each.name for each in services))
         yield from found(SEVERAL_BACKENDS, f"{labels} means {names}; {service.name} is taken, as the oldest", place)
 
 
-def _has_port(service: Service, port: str) -> bool:
-    return any(port in (str(number), each.name) for number, each in service.port_by_number.items())
+def _unread(link: Link) -> Iterator[Finding]:
+    for contribution in link.of("MeshHTTPRoute").contributions:
+        message = f"port {link.target} is {link.protocol.value}: nothing is read there"
+        yield from found(NOT_HTTP, message, contribution.place, affects=link.affects)
 
 
 def _order(link: Link) -> Iterator[Finding]:
@@ -138,7 +154,7 @@ def _order(link: Link) -> Iterator[Finding]:
     if not settings.contributions:
         return
     choices = in_evaluation_order(merged_rules(_item(each) for each in settings.contributions))
-    everything = next((number for number, choice in enumerate(choices) if _is_everything(choice.match)), None)
+    everything = next((number for number, choice in enumerate(choices) if is_everything(choice.match)), None)
     for choice in choices[everything + 1 :] if everything is not None else ():
         message = (
             f"{_text(choice.match)} is tried after {_text(choices[everything or 0].match)}, which matches every request"
@@ -151,10 +167,6 @@ def _item(contribution: Contribution) -> Item:
     policy, number = contribution.place.resource, contribution.place.path[2]
     assert isinstance(number, int)
     return Item(policy=policy, index=number, to=policy.spec_as(Policy).to[number])
-
-
-def _is_everything(match: Conf) -> bool:
-    return not match or match == {"path": {"type": "PathPrefix", "value": "/"}}
 
 
 def _place(choice: RouteChoice) -> Place:

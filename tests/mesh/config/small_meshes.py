@@ -23,7 +23,7 @@ def resource(kind: str, name: str, spec: Mapping[str, Any] | None = None, **fiel
 
 def dataplane(name: str, workload: str, **networking: Any) -> Resource:
     labels = {"kuma.io/workload": workload} if workload else {}
-    inbound = [] if "outbound" in networking and not workload else [{"port": 80, "servicePort": 81}]
+    inbound = [] if "outbound" in networking and not workload else [{"port": 80, "servicePort": 81, "protocol": "http"}]
     return resource(
         "Dataplane", name, labels=labels, networking={"address": "10.0.0.1", "inbound": inbound, **networking}
     )
@@ -61,8 +61,11 @@ def proxies(draw: st.DrawFn, name: str) -> DataplaneState:
 
 
 def _targets(draw: st.DrawFn) -> dict[str, Any]:
-    if draw(st.booleans()):
+    about = draw(st.sampled_from(["mesh", "mesh", "service", "service", "route"]))
+    if about == "mesh":
         return {"kind": "Mesh"}
+    if about == "route":
+        return {"kind": "MeshHTTPRoute", "labels": draw(st.sampled_from([{"tier": "x"}, dict(called("r"))]))}
     return {"kind": draw(st.sampled_from(KINDS)), "labels": dict(called(draw(st.sampled_from(WORKLOADS))))}
 
 
@@ -74,7 +77,8 @@ def policies(draw: st.DrawFn, name: str) -> Resource:
     idle = draw(st.sampled_from(["1s", "2s"]))
     kind = draw(st.sampled_from(["to", "to", "rules", "passthrough", "access log"]))
     if kind == "to":
-        spec = {"targetRef": top, "to": [{"targetRef": _targets(draw), "default": {"idleTimeout": idle}}]}
+        default = {"idleTimeout": idle, "http": {"requestTimeout": idle}}
+        spec = {"targetRef": top, "to": [{"targetRef": _targets(draw), "default": default}]}
         return resource("MeshTimeout", name, spec, labels=labels)
     if kind == "rules":
         return resource(
@@ -88,19 +92,46 @@ def policies(draw: st.DrawFn, name: str) -> Resource:
 
 
 @st.composite
+def routes(draw: st.DrawFn, name: str) -> Resource:
+    """Draw a route towards a service, whose backends and mirrors may be any other services, or none."""
+    top = draw(st.sampled_from([{"kind": "Mesh"}, {"kind": "Dataplane", "labels": {"kuma.io/workload": "a"}}]))
+    labels = draw(st.sampled_from([{}, {}, {"tier": "x"}, {"kuma.io/effect": "shadow"}]))
+    target = {"kind": draw(st.sampled_from(KINDS)), "labels": draw(_chosen())}
+    refs = [
+        {"kind": kind, "labels": chosen, "port": 80}
+        for kind, chosen in draw(st.lists(st.tuples(st.sampled_from(KINDS), _chosen()), max_size=2))
+    ]
+    default: dict[str, Any] = {"backendRefs": refs}
+    if draw(st.booleans()):
+        spec = {"targetRef": top, "to": [{"targetRef": target, "rules": [{"default": default}]}]}
+        return resource("MeshTCPRoute", name, spec, labels=labels)
+    if refs and draw(st.booleans()):
+        mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": refs.pop()}}
+        default["filters"] = [mirror]
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": draw(st.sampled_from(["/", "/x"]))}}]}
+    spec = {"targetRef": top, "to": [{"targetRef": target, "rules": [{**rule, "default": default}]}]}
+    return resource("MeshHTTPRoute", name, spec, labels=labels)
+
+
+def _chosen() -> st.SearchStrategy[dict[str, str]]:
+    return st.sampled_from([*(dict(called(name)) for name in WORKLOADS), {"tier": "x"}])
+
+
+@st.composite
 def services(draw: st.DrawFn, name: str) -> Resource:
     """Draw a written service of any kind."""
     labels = draw(st.sampled_from([{}, {"tier": "x"}]))
     kind, port = draw(st.sampled_from(KINDS)), draw(st.sampled_from([80, 80, 90]))
     if kind == "MeshService":
         selectors = [{"dataplaneLabels": {"matchLabels": {"kuma.io/workload": "b"}}}, {"dataplaneRef": {"name": "p1"}}]
-        spec: dict[str, Any] = {"selector": draw(st.sampled_from(selectors)), "ports": [{"port": port}]}
+        ports = [{"port": port, "appProtocol": draw(st.sampled_from(["http", "tcp"]))}]
+        spec: dict[str, Any] = {"selector": draw(st.sampled_from(selectors)), "ports": ports}
     elif kind == "MeshMultiZoneService":
         match = draw(st.sampled_from([{"tier": "x"}, dict(called("a"))]))
-        spec = {"selector": {"meshService": {"matchLabels": match}}, "ports": [{"port": port}]}
+        spec = {"selector": {"meshService": {"matchLabels": match}}, "ports": [{"port": port, "appProtocol": "http"}]}
     else:
         ca = {"type": "Secret", "secretRef": {"kind": "Secret", "name": "ca"}}
-        spec = {"match": {"port": port}, "endpoints": [{"address": "x.test", "port": 1}]}
+        spec = {"match": {"port": port, "protocol": "http"}, "endpoints": [{"address": "x.test", "port": 1}]}
         if draw(st.sampled_from([True, True, False])):
             spec["tls"] = {"enabled": True, "verification": {"caCert": ca}}
     return attrs.evolve(resource(kind, name, spec, labels=labels), created=draw(st.sampled_from([0.0, 1.0, 2.0])))
@@ -129,7 +160,7 @@ def resource_named(name: str) -> st.SearchStrategy[Resource]:
     if name == "i":
         labels = st.sampled_from([{}, {"kuma.io/workload": "a"}, {"kuma.io/workload": "b"}])
         return labels.map(lambda matched: identity(name, matched))
-    return st.one_of(policies(name), others(name))
+    return st.one_of(policies(name), policies(name), routes(name), routes(name), others(name))
 
 
 def identity(name: str, labels: Mapping[str, str]) -> Resource:

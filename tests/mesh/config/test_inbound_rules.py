@@ -11,7 +11,6 @@ from mesh.config.merging import merge, permissions
 from mesh.model.names import SpiffeId
 from mesh.policy.authorization import Authorizer, MatchKind, PeerMatch, Permissions, Verdict
 from mesh.resources.loading import load_resource
-from mesh.resources.policy import Rule
 from mesh.resources.resource import Resource
 
 HTTP = ListenerSection(name="http", port=80)
@@ -155,13 +154,13 @@ def test_a_denial_wins_over_any_permission(
     deny: list[PeerMatch], shadow: list[PeerMatch], allow: list[PeerMatch], caller: tuple[str, str]
 ) -> None:
     parts = {"deny": tuple(deny), "allowWithShadowDeny": tuple(shadow), "allow": tuple(allow)}
-    together = permissions([Rule(default=parts)])
-    apart = permissions([Rule(default={name: (peer,)}) for name, peers in parts.items() for peer in peers][::-1])
+    together = permissions([("", parts)])
+    apart = permissions([("", {name: (peer,)}) for name, peers in parts.items() for peer in peers][::-1])
     who, sni = SpiffeId.parse(caller[0]), caller[1]
-    verdict = Authorizer(together).decide(who, sni)
-    assert verdict is Authorizer(apart).decide(who, sni)
+    verdict = Authorizer(together).decide(who, sni).verdict
+    assert verdict is Authorizer(apart).decide(who, sni).verdict
     if any(fits(match, caller) for match in deny) or not any(fits(match, caller) for match in (*allow, *shadow)):
         assert verdict is Verdict.DENIED
     else:
         assert verdict is not Verdict.DENIED
-    assert Authorizer(Permissions()).decide(who, sni) is Verdict.DENIED
+    assert Authorizer(Permissions()).decide(who, sni).verdict is Verdict.DENIED

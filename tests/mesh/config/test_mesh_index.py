@@ -1,5 +1,6 @@
 """A change recomputes the proxies that it can reach, and only those."""
 
+import importlib
 from typing import Any
 
 import attrs
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from mesh.config.builder import build_snapshot
 from mesh.config.dependencies import affected
 from mesh.config.index import MeshIndex
+from mesh.config.outbound_routes import ROUTE_KINDS
 from mesh.config.reach import Target, targets_of
+from mesh.config.services import Service
 from mesh.config.snapshot import Snapshot
 from mesh.config.view import DataplaneState, MeshView
 from mesh.model.errors import ConfigError
@@ -113,6 +116,47 @@ def test_an_index_that_lived_through_many_changes_is_as_good_as_a_new_one(
         assert index.trust == anew.trust
 
 
+def moved(before: MeshView, after: MeshView) -> list[str]:
+    old, new = before.dataplanes, after.dataplanes
+    return [name for name in PROXIES if old.get(name) is not new.get(name)]
+
+
+@given(views(), st.lists(st.tuples(changed_views(), st.lists(st.sampled_from(PROXIES))), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_an_index_that_was_told_what_moved_is_as_good_as_one_that_looked_everywhere(
+    first: MeshView, changes: list[tuple[tuple[MeshView, MeshView], list[str]]]
+) -> None:
+    told = looked = MeshIndex.of(first)
+    for views_after, unmoved in changes:
+        for view in views_after:
+            before, told = told, MeshIndex.of(view, previous=told, moved=[*moved(told.view, view), *unmoved])
+            looked = MeshIndex.of(view, previous=looked)
+            assert told.services.by_key == looked.services.by_key
+            assert list(told.services.by_key) == list(looked.services.by_key)
+            assert told.services.vips == looked.services.vips
+            assert told.identity_by_name == looked.identity_by_name
+            # What was noted on the way is what a comparison finds, and no less; so the same proxies are concerned.
+            noted, found = told.since(before), attrs.evolve(told, origin=None).since(before)
+            assert {*noted.proxies} >= {*found.proxies}
+            assert {*noted.services} >= {*found.services}
+            assert affected(before, told) == affected(before, attrs.evolve(told, origin=None))
+            for name in view.dataplanes:
+                assert built(told, name) == built(looked, name)
+
+
+def test_trust_can_be_replaced_between_a_look_and_its_use() -> None:
+    before = index_of(identity("i", {"kuma.io/workload": "b"}))
+    after = index_of(identity("i", {"kuma.io/workload": "b"}), previous=before, c2=proxy("c2"))
+    assert affected(before, after.with_trust({"d": ("root",)})) == ("b1", "c2")
+    assert affected(after, after.with_trust({"d": ("root",)})) == ("b1",)
+
+
+def is_met_by(target: Target, service: Service) -> bool:
+    if target.kind != service.kind:
+        return False
+    return service.name == target.name if target.name else service.matches_labels(target.labels)
+
+
 def callers_of(index: MeshIndex, kind: str, name: str) -> set[str]:
     """Ask every proxy, the slow way."""
     found = set()
@@ -120,7 +164,7 @@ def callers_of(index: MeshIndex, kind: str, name: str) -> set[str]:
         for target in targets_of(state.dataplane):
             service = index.services.by_key.get((kind, name))
             if target.name or target.several:
-                meets = target == Target(kind=kind, name=name) or (service is not None and target.is_met_by(service))
+                meets = target == Target(kind=kind, name=name) or (service is not None and is_met_by(target, service))
             else:
                 meant = index.services.resolve(target)
                 meets = meant is not None and meant.key == (kind, name)
@@ -134,23 +178,21 @@ def callers_of(index: MeshIndex, kind: str, name: str) -> set[str]:
 def test_a_policy_about_one_service_concerns_its_callers_alone(view: MeshView, name: str, kind: str) -> None:
     to = [{"targetRef": {"kind": kind, "labels": dict(called(name))}, "default": {"idleTimeout": "9s"}}]
     policy = resource("MeshTimeout", "new", {"targetRef": {"kind": "Mesh"}, "to": to})
+    # Whom routes make callers is in test_route_dependencies.
+    view = attrs.evolve(view, resources=tuple(each for each in view.resources if each.kind not in ROUTE_KINDS))
     before = MeshIndex.of(view)
     after = MeshIndex.of(attrs.evolve(view, resources=(*view.resources, policy)), previous=before)
     assert set(affected(before, after)) <= callers_of(after, kind, name)
 
 
-@given(views(), st.sampled_from(["MeshAccessLog", "MeshZoneAddress", "Dataplane", "MeshRateLimit", "shadow"]))
+@given(views(), st.sampled_from(["MeshAccessLog", "MeshZoneAddress", "Dataplane", "shadow"]))
 @settings(max_examples=40, deadline=None)
 def test_what_no_configuration_reads_concerns_nobody(view: MeshView, kind: str) -> None:
     backends = {"backends": [{"type": "File", "file": {"path": "/tmp/x"}}]}
-    limit = {"local": {"http": {"requestRate": {"num": 1, "interval": "1s"}}}}
     new = {
         "MeshAccessLog": lambda: resource("MeshAccessLog", "n", {"rules": [{"default": backends}]}),
         "MeshZoneAddress": lambda: resource("MeshZoneAddress", "n", {"address": "z.test", "port": 1}),
         "Dataplane": lambda: dataplane("not-live", "a"),
-        "MeshRateLimit": lambda: resource(
-            "MeshRateLimit", "n", {"targetRef": {"kind": "Dataplane"}, "rules": [{"default": limit}]}
-        ),
         "shadow": lambda: resource(
             "MeshTimeout", "n", {"rules": [{"default": {"idleTimeout": "1s"}}]}, labels={"kuma.io/effect": "shadow"}
         ),
@@ -263,6 +305,40 @@ def test_what_a_change_leaves_alone_is_kept() -> None:
     assert after.policies.kinds["MeshTimeout"] is before.policies.kinds["MeshTimeout"]
     kept = [key for key, service in after.services.by_key.items() if service is before.services.by_key.get(key)]
     assert kept == [("MeshExternalService", "x"), ("MeshService", "a"), ("MeshService", "b")]
+
+
+@pytest.mark.parametrize("count", [50, 400])
+def test_a_small_change_looks_at_what_it_concerns(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the mesh is, an endpoint more is one identity and one service made anew."""
+    states = {f"a{n}": proxy(f"a{n}", f"a{(n + 1) % count}") for n in range(count)}
+    states = {name: labelled(state, name) for name, state in states.items()}
+    view = MeshView(mesh=MESH, dataplanes=states, resources=(identity("i", {}), timeout("t", "1s")))
+    before = MeshIndex.of(view)
+    made = counted(monkeypatch, "mesh.config.service_index.made_service")
+    held = counted(monkeypatch, "mesh.config.index.identity_of")
+    dressed = counted(monkeypatch, "mesh.config.service_index.proposals_for")
+    more = labelled(proxy("more", "a0"), "a7")
+    after = MeshIndex.of(attrs.evolve(view, dataplanes={**states, "more": more}), previous=before, moved=["more", "a9"])
+    assert affected(before, after) == ("a6", "more")
+    assert (len(made), len(held), len(dressed)) == (1, 1, 1)
+
+
+def labelled(state: DataplaneState, workload: str) -> DataplaneState:
+    labels = {**state.resource.labels, "kuma.io/workload": workload}
+    return attrs.evolve(state, resource=attrs.evolve(state.resource, labels=labels))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
+    """Let a function note its calls."""
+    module, _, function = name.rpartition(".")
+    original, calls = getattr(importlib.import_module(module), function), list[None]()
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(name, noting)
+    return calls
 
 
 def test_building_a_large_mesh_looks_at_each_proxy_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:

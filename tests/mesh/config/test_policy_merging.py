@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from mesh.config.merging import merge, permissions
 from mesh.policy.authorization import PeerMatch as Peer
 from mesh.policy.authorization import Permissions
-from mesh.resources.policy import Rule
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,9 @@ def test_merging_step_by_step_is_merging_at_once(a: dict[str, Any], b: dict[str,
     assert merge([a, a]) == merge([a])
 
 
-def test_permissions_are_joined_in_order() -> None:
+def test_permissions_are_joined_in_order_and_say_whose_they_are() -> None:
     a, b, c, d = (Peer(spiffe_id=f"spiffe://d/{name}") for name in "abcd")
-    rules = [Rule(default={"allow": (a,), "deny": (b,)}), Rule(default={"allow": (c,), "allowWithShadowDeny": (d,)})]
+    rules = [("", {"allow": (a,), "deny": (b,)}), ("p", {"allow": (c,), "allowWithShadowDeny": (d,)})]
+    c, d = (attrs.evolve(peer, origin="p") for peer in (c, d))
     assert permissions(rules) == Permissions(deny=(b,), allow_with_shadow_deny=(d,), allow=(a, c))
     assert permissions([]) == Permissions()

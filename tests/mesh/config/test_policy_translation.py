@@ -6,17 +6,29 @@ from mesh.config import defaults
 from mesh.config.translation import (
     circuit_breaking,
     connect_retries_max,
+    hash_policies,
+    health_checks,
     load_balancing,
+    omitted_tags,
     outlier_detection,
     retry_policy,
     timeouts,
     tls_mode,
 )
-from mesh.model.traffic import TlsMode
+from mesh.model.traffic import Protocol, TlsMode
+from mesh.policy.back_off import RateLimitedBackOff, ResetHeader, ResetHeaderFormat
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
-from mesh.policy.load_balancing import Balancer, LoadBalancing
+from mesh.policy.health_check import HealthCheck, HealthCheckKind
+from mesh.policy.host_selection import HostSelection
+from mesh.policy.load_balancing import Balancer, HashFunction, LoadBalancing, SlowStart
 from mesh.policy.outlier_detection import OutlierDetection
-from mesh.policy.retry import RetryBudget, RetryOn, RetryPolicy
+from mesh.policy.request_hash import HashPolicy, HashSource
+from mesh.policy.retry import (
+    RetryOn,
+    RetryPolicy,
+)
+from mesh.policy.retry_budget import RetryBudget
+from mesh.policy.routing import HeaderMatch, ValueMatchKind
 from mesh.policy.timeout import Timeouts
 from mesh.resources.mesh_retry import CONDITION_BY_NAME
 
@@ -147,13 +159,113 @@ def test_statistical_detectors_have_kumas_defaults() -> None:
 
 
 def test_balancers_and_the_panic_threshold() -> None:
-    assert load_balancing({}, {}) == LoadBalancing()
+    assert load_balancing({}, {}, {}) == LoadBalancing()
     chosen = {"loadBalancer": {"type": "LeastRequest", "leastRequest": {"choiceCount": 3, "activeRequestBias": 0.5}}}
     outliers = {"outlierDetection": {"healthyPanicThreshold": 0, "disabled": True}}
-    assert load_balancing(chosen, outliers) == LoadBalancing(
+    assert load_balancing(chosen, outliers, {}) == LoadBalancing(
         balancer=Balancer.LEAST_REQUEST, choice_count=3, active_request_bias=0.5, panic_percent=0
     )
-    assert load_balancing({"loadBalancer": {"type": "RoundRobin"}}, {}).balancer is Balancer.ROUND_ROBIN
+    assert load_balancing({"loadBalancer": {"type": "RoundRobin"}}, {}, {}).balancer is Balancer.ROUND_ROBIN
+
+
+def test_every_balancer_of_kumas_with_its_parameters() -> None:
+    def chosen(kind: str, key: str, **settings: object) -> LoadBalancing:
+        return load_balancing({"loadBalancer": {"type": kind, key: settings}}, {}, {})
+
+    ring = chosen("RingHash", "ringHash", hashFunction="MurmurHash2", minRingSize=10, maxRingSize=20)
+    assert ring == LoadBalancing(
+        balancer=Balancer.RING_HASH, hash_function=HashFunction.MURMUR_HASH_2, ring_size_min=10, ring_size_max=20
+    )
+    assert chosen("Maglev", "maglev", tableSize=11) == LoadBalancing(balancer=Balancer.MAGLEV, table_size=11)
+    assert chosen("PeakEWMA", "peakEWMA", decayTime=3.0) == LoadBalancing(balancer=Balancer.PEAK_EWMA, decay_s=3.0)
+    slow = {"window": 30.0, "aggression": 2.0}
+    assert chosen("RoundRobin", "roundRobin", slowStart=slow).slow_start == SlowStart(window_s=30.0, aggression=2.0)
+    assert chosen("LeastRequest", "leastRequest", slowStart=slow).slow_start == SlowStart(window_s=30.0, aggression=2.0)
+    assert load_balancing({}, {}, {"failTrafficOnPanic": True}).fail_traffic_on_panic
+
+
+def test_zones_that_are_told_apart_carry_by_kumas_threshold() -> None:
+    assert load_balancing({"localityAwareness": {"localZone": {}}}, {}, {}).overprovisioning_percent == 200.0
+    at_80 = {"localityAwareness": {"crossZone": {"failoverThreshold": {"percentage": 80}}}}
+    assert load_balancing(at_80, {}, {}).overprovisioning_percent == 125.0
+    assert load_balancing({"localityAwareness": {"disabled": True}}, {}, {}).overprovisioning_percent == 140.0
+
+
+def test_hash_policies_that_have_an_effect() -> None:
+    written = (
+        {"type": "Header", "terminal": True, "header": {"name": "X-User"}},
+        {"type": "Cookie", "cookie": {"name": "Sid", "ttl": 60.0, "path": "/a"}},
+        {"type": "Connection", "connection": {"sourceIP": True}},
+        {"type": "Connection", "connection": {"sourceIP": False}},
+        {"type": "QueryParameter", "queryParameter": {"name": "Q"}},
+        {"type": "FilterState", "filterState": {"key": "k"}},
+    )
+    assert hash_policies({"hashPolicies": written}) == (
+        HashPolicy(source=HashSource.HEADER, name="x-user", terminal=True),
+        HashPolicy(source=HashSource.COOKIE, name="Sid", cookie_ttl_s=60.0, cookie_path="/a"),
+        HashPolicy(source=HashSource.CONNECTION),
+        HashPolicy(source=HashSource.QUERY_PARAMETER, name="Q"),
+    )
+    assert hash_policies({}) == ()
+
+
+def test_health_is_checked_in_the_ports_own_way_or_by_connecting() -> None:
+    conf = {
+        "interval": 5.0,
+        "unhealthyThreshold": 2,
+        "http": {"path": "/ready", "requestHeadersToAdd": {"set": ({"name": "a", "value": "b"},)}},
+        "tcp": {"send": "Zm9v", "receive": ("YmFy",)},
+        "grpc": {"serviceName": "s"},
+    }
+    common = {"interval_s": 5.0, "unhealthy_threshold": 2}
+    http = HealthCheck(kind=HealthCheckKind.HTTP, path="/ready", headers_set=(("a", "b"),), **common)
+    tcp = HealthCheck(kind=HealthCheckKind.TCP, send=b"foo", receive=(b"bar",), **common)
+    assert health_checks(conf, Protocol.HTTP) == (http,)
+    assert health_checks(conf, Protocol.TCP) == (tcp,)
+    grpc = HealthCheck(kind=HealthCheckKind.GRPC, service_name="s", **common)
+    assert health_checks(conf, Protocol.GRPC) == (grpc,)
+    assert health_checks(conf | {"http": {"disabled": True}}, Protocol.HTTP) == (tcp,)
+    assert health_checks({"interval": 5.0, "http": {}}, Protocol.TCP) == ()
+    assert health_checks({}, Protocol.HTTP) == ()
+
+
+def test_all_that_a_retry_can_say() -> None:
+    http = {
+        "numRetries": 4,
+        "retryOn": ("5xx", "503"),
+        "perTryIdleTimeout": 0.3,
+        "hedgeOnPerTryTimeout": True,
+        "retriableRequestHeaders": ({"name": "X-Retry", "value": "1"},),
+        "retriableResponseHeaders": ({"type": "Present", "name": "x-again"},),
+        "rateLimitedBackOff": {"resetHeaders": ({"name": "Retry-After", "format": "Seconds"},), "maxInterval": 9.0},
+        "hostSelection": (
+            {"predicate": "OmitPreviousHosts"},
+            {"predicate": "OmitHostsWithTags", "tags": {"canary": "yes"}},
+            {"predicate": "OmitPreviousPriorities", "updateFrequency": 3},
+        ),
+        "hostSelectionMaxAttempts": 5,
+        "retryBudget": {"percent": 10, "ratePerSecond": 2.5},
+    }
+    policy = retry_policy({"http": http}, {}, 15.0)
+    assert policy.conditions == (RetryOn.SERVER_ERROR, RetryOn.RETRIABLE_HEADERS)
+    assert (policy.per_try_idle_timeout_s, policy.hedge_on_per_try_timeout) == (0.3, True)
+    assert policy.request_headers == (HeaderMatch(name="x-retry", value="1"),)
+    assert policy.response_headers == (HeaderMatch(name="x-again", kind=ValueMatchKind.PRESENT),)
+    assert policy.rate_limited_back_off == RateLimitedBackOff(
+        reset_headers=(ResetHeader(name="retry-after", format=ResetHeaderFormat.SECONDS),), interval_s_max=9.0
+    )
+    assert policy.host_selection == HostSelection(
+        omit_previous_hosts=True, omitted_tags=((("canary", "yes"),),), omit_priorities_every=3, picks_max=5
+    )
+    assert omitted_tags(policy) == {"canary"}
+    assert policy.budget == RetryBudget(percent=10, concurrency_min=3, rate_per_s_min=2.5)
+
+
+def test_grpc_has_settings_of_its_own() -> None:
+    policy = retry_policy({"grpc": {"retryOn": ("Unavailable",)}}, {}, 15.0, protocol=Protocol.GRPC)
+    assert (policy.conditions, policy.methods) == ((RetryOn.UNAVAILABLE,), ())
+    safe = retry_policy({}, {}, 15.0, protocol=Protocol.GRPC)
+    assert safe.conditions == defaults.GRPC_RETRY_CONDITIONS and not safe.methods
 
 
 def test_tls_is_strict_unless_set() -> None:

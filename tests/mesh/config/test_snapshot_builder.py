@@ -117,6 +117,7 @@ DEFAULT_RETRY = RetryPolicy(
     methods=("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"),
     unsent_any_method=True,
     per_try_timeout_s=7.5,
+    host_selection=defaults.HOST_SELECTION,
 )
 
 
@@ -186,7 +187,7 @@ def test_with_an_identity_everybody_is_denied_until_allowed() -> None:
     assert inbound(snapshot(IDENTITY)).permissions == Permissions()
     prefix = {"type": "Prefix", "value": "spiffe://shop."}
     allow = resource("MeshTrafficPermission", "p", spec={"rules": [{"default": {"allow": [{"spiffeID": prefix}]}}]})
-    allowed = PeerMatch(spiffe_id_kind=MatchKind.PREFIX, spiffe_id="spiffe://shop.")
+    allowed = PeerMatch(spiffe_id_kind=MatchKind.PREFIX, spiffe_id="spiffe://shop.", origin="p")
     assert inbound(snapshot(IDENTITY, allow)).permissions == Permissions(allow=(allowed,))
     assert inbound(snapshot(allow)).permissions is None
 
@@ -297,7 +298,11 @@ def test_policies_reach_clusters_and_routes() -> None:
         resource("MeshTimeout", "elsewhere", mesh="other", spec={"to": to({"idleTimeout": "1s"})}),
     )
     assert route(built).retry == RetryPolicy(
-        retries_max=1, conditions=(RetryOn.SERVER_ERROR,), per_try_timeout_s=1.0, backoff_s_max=0.25
+        retries_max=1,
+        conditions=(RetryOn.SERVER_ERROR,),
+        per_try_timeout_s=1.0,
+        backoff_s_max=0.25,
+        host_selection=defaults.HOST_SELECTION,
     )
     expected = Timeouts(connect_s=5.0, request_s=2.0, idle_s=3600.0, stream_idle_s=1800.0, request_headers_s=10.0)
     assert cluster(built).timeouts == route(built).timeouts == expected

@@ -225,7 +225,7 @@ def test_policies_have_their_parts() -> None:
 def test_what_sidecars_do_not_act_on_yet_is_said() -> None:
     said = [str(warning) for resource in resources() for warning in resource.warnings]
     assert any("MeshProxyPatch is kept, but our sidecars do not act on it: it patches Envoy's" in line for line in said)
-    assert any("hostSelection: 'hostSelection' is kept, but sidecars of this version" in line for line in said)
+    assert any("'maxConnectionPools' is kept, but an endpoint has one pool" in line for line in said)
     assert any(
         "retryOn[7]: 'Http3PostConnectFailure' is kept, but sidecars do not speak HTTP/3" in line for line in said
     )

@@ -10,6 +10,7 @@ from mesh.model.errors import ConfigError
 from mesh.resources.loading import load_resource, load_resources
 
 MESH = {"kind": "Mesh"}
+ECDSA = "ECDHE-ECDSA-AES128-GCM-SHA256"
 SERVICE = {"kind": "MeshService", "labels": {"app": "x"}}
 WEB = {"spiffeID": {"type": "Exact", "value": "spiffe://d/web"}}
 
@@ -124,6 +125,16 @@ def refused(kind: str, spec: Mapping[str, Any]) -> list[str]:
             to({"loadBalancer": {"type": "RingHash", "ringHash": {"minRingSize": 9, "maxRingSize": 8}}}),
             "'minRingSize' is above 'maxRingSize'",
         ),
+        (
+            "MeshLoadBalancingStrategy",
+            to({"loadBalancer": {"type": "Maglev", "maglev": {"tableSize": 65536}}}),
+            "'tableSize' is a prime number, and 65536 is not (write 65537, for example)",
+        ),
+        (
+            "MeshLoadBalancingStrategy",
+            to({"hashPolicies": [{"type": "Cookie", "cookie": {"name": "s", "ttl": "1h", "path": "/; domain=x"}}]}),
+            "expects an absolute path",
+        ),
         ("MeshHealthCheck", to({"interval": "1s"}), "needs at least one of 'tcp', 'http' and 'grpc'"),
         ("MeshRateLimit", inbound({"local": {}}), "local: needs at least one of http, tcp"),
         (
@@ -162,6 +173,18 @@ def refused(kind: str, spec: Mapping[str, Any]) -> list[str]:
             {"targetRef": {"kind": "Dataplane"}, **to({"http": []})},
             "'to' needs targetRef: {kind: Mesh}",
         ),
+        (
+            "MeshRateLimit",
+            inbound(
+                {"local": {"http": {"onRateLimit": {"headers": {"set": [{"name": "Content-Length", "value": "1"}]}}}}}
+            ),
+            "onRateLimit.headers.set[0].name: header 'Content-Length' cannot be changed",
+        ),
+        (
+            "MeshFaultInjection",
+            inbound({"http": [{"abort": {"httpStatus": 101, "percentage": 1}}]}),
+            "httpStatus: expects a whole number from 200 to 599",
+        ),
         ("MeshAccessLog", inbound({}), "'backends' is missing"),
         (
             "MeshAccessLog",
@@ -186,6 +209,50 @@ def refused(kind: str, spec: Mapping[str, Any]) -> list[str]:
         ("MeshHTTPRoute", http([{}]), "matches[0]: needs at least one of path, method, queryParams, headers"),
         ("MeshHTTPRoute", http([{"path": {"type": "PathPrefix", "value": "/v1/"}}]), "a prefix ends without '/'"),
         ("MeshHTTPRoute", http([{"method": "get"}]), "did you mean 'GET'?"),
+        (
+            "MeshHTTPRoute",
+            http([{"path": {"type": "RegularExpression", "value": "/(?=a)b"}}]),
+            "matches[0].path.value: '/(?=a)b' is not a regular expression that RE2 runs: invalid perl operator: (?=",
+        ),
+        (
+            "MeshHTTPRoute",
+            http([{"path": {"type": "RegularExpression", "value": "(a{1,100}){1,100}"}}]),
+            "matches[0].path.value: '(a{1,100}){1,100}' is not a regular expression that RE2 runs: ",
+        ),
+        (
+            "MeshHTTPRoute",
+            http([{"queryParams": [{"type": "RegularExpression", "name": "q", "value": "["}]}]),
+            "queryParams[0].value: '[' is not a regular expression that RE2 runs: missing ]: [",
+        ),
+        (
+            "MeshHTTPRoute",
+            http(filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["Host"]}}]),
+            "requestHeaderModifier.remove[0]: header 'host' cannot be changed (it frames the message or names its host)",
+        ),
+        (
+            "MeshHTTPRoute",
+            http(
+                filters=[
+                    {
+                        "type": "ResponseHeaderModifier",
+                        "responseHeaderModifier": {"set": [{"name": "a", "value": "b\r\nc: d"}]},
+                    }
+                ]
+            ),
+            "set[0].value: expects the value of a header",
+        ),
+        (
+            "MeshHTTPRoute",
+            http(
+                filters=[
+                    {
+                        "type": "RequestRedirect",
+                        "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/a?b=c"}},
+                    }
+                ]
+            ),
+            "replaceFullPath: expects an absolute path without query, got '/a?b=c'",
+        ),
         (
             "MeshHTTPRoute",
             http([{"queryParams": [{"type": "Exact", "name": "q", "value": "1"}] * 2}]),
@@ -257,8 +324,23 @@ def refused(kind: str, spec: Mapping[str, Any]) -> list[str]:
         ),
         (
             "MeshTLS",
-            {"targetRef": {"kind": "Dataplane"}, "rules": [{"default": {"tlsCiphers": ["x"]}}]},
+            {"targetRef": {"kind": "Dataplane"}, "rules": [{"default": {"tlsCiphers": [ECDSA]}}]},
             "'tlsCiphers' needs targetRef: {kind: Mesh}",
+        ),
+        (
+            "MeshTLS",
+            {"rules": [{"default": {"tlsCiphers": ["AES128-SHA"]}}]},
+            "tlsCiphers[0]: expects one of ECDHE-ECDSA-AES",
+        ),
+        (
+            "MeshTLS",
+            {"rules": [{"default": {"tlsVersion": {"max": "TLS12"}, "tlsCiphers": ["ECDHE-RSA-AES256-GCM-SHA384"]}}]},
+            "sidecars can agree on none of them: they need one of ECDHE-ECDSA-*",
+        ),
+        (
+            "MeshTLS",
+            {"rules": [{"default": {"tlsVersion": {"min": "TLS13", "max": "TLS12"}}}]},
+            "'min' is above 'max'",
         ),
         (
             "MeshPassthrough",

@@ -330,8 +330,8 @@ MESH = {"kind": "Mesh"}
         ),
         (
             "MeshTLS",
-            {"rules": [{"default": {"tlsVersion": {"max": "TLS12"}}}]},
-            "spec.rules[0].default.tlsVersion.max: 'TLS12' is too old: sidecars speak TLS 1.3",
+            {"rules": [{"default": {"tlsVersion": {"max": "TLS11"}}}]},
+            "spec.rules[0].default.tlsVersion.max: 'TLS11' is insecure: sidecars speak TLS 1.2 and 1.3",
         ),
         (
             "MeshTLS",

@@ -169,4 +169,6 @@ def verdict(caller: Snapshot, callee: Snapshot, service: str) -> Verdict:
     assert isinstance(inbound, InboundListener)
     assert any(isinstance(part, OutboundListener) for part in caller.parts.values())
     assert inbound.permissions is not None
-    return Authorizer(inbound.permissions).decide(SpiffeId.parse(identity.spiffe_id), f"80.{service}.m.mesh.local")
+    return (
+        Authorizer(inbound.permissions).decide(SpiffeId.parse(identity.spiffe_id), f"80.{service}.m.mesh.local").verdict
+    )
