@@ -20,7 +20,7 @@ WATCH_S = 1.0
 VERSION_SIZE = 8  # of a version's text: enough to tell two apart
 CERTIFICATE_SOON_S = 3600.0
 STATES = {"live": "green", "pending": "yellow", "sent": "yellow", "refused": "red"}
-PRESENCES = {"disconnected": "yellow", "awaited": "yellow", "lost": "red"}
+PRESENCES = {"disconnected": "yellow", "awaited": "yellow", "lost": "red", "offline": "red"}
 
 
 @click.command("status")

@@ -82,8 +82,8 @@ def judge(status: Mapping[str, Any], revisions: Mapping[str, int]) -> Progress:
     for proxy in status.get("proxies") or []:
         mesh = str(proxy.get("mesh"))
         least = max((revisions[key] for key in (mesh, "*") if key in revisions), default=None)
-        if least is None:
-            continue
+        if least is None or proxy.get("presence") == "offline":
+            continue  # No sidecar is there to have it.
         meshes[mesh] = None
         groups[_state(proxy)].append(proxy)
     late = [mesh for mesh in meshes if published.get(mesh, 0) < max(revisions.get(mesh, 0), revisions.get("*", 0))]

@@ -96,6 +96,9 @@ class Catalogue:
 
     def check(self, changes: Sequence[Change], *, origin: Origin = Origin.OPERATOR) -> tuple[Violation, ...]:
         """Say what keeps these changes from being made together; empty when nothing does."""
+        return self._violations(self._with_owners(changes, origin), origin)
+
+    def _violations(self, changes: Sequence[Change], origin: Origin) -> tuple[Violation, ...]:
         standing = Standing(
             stored=self._stored, dataplanes={mesh: tuple(self.live_dataplanes(mesh)) for mesh in _deleted(changes)}
         )
@@ -120,8 +123,8 @@ class Catalogue:
     async def _try_to_write(self, changes: Sequence[Change], *, by: str, reason: str, origin: Origin) -> Outcome:
         await self._take_turn()
         try:
-            changes = [_owned(change, origin, self.get(change.key)) for change in changes]
-            violations = self.check(changes, origin=origin)
+            changes = self._with_owners(changes, origin)
+            violations = self._violations(changes, origin)
             if violations:
                 raise ConfigError(violations)
             plan = plan_write(changes, self._stored, makes_meshes=origin is Origin.FILES)
@@ -160,8 +163,8 @@ class Catalogue:
             await self._catch_up()
 
     def after(self, changes: Sequence[Change]) -> dict[str, tuple[Resource, ...]]:
-        """Return what proxies would be configured by after a write, for each mesh that it concerns; like `of_mesh`."""
-        plan = plan_write(changes, self._stored)
+        """Return what proxies would be configured by after an operator's write, by the meshes concerned; like `of_mesh`."""
+        plan = plan_write(self._with_owners(changes, Origin.OPERATOR), self._stored)
         resources = {key: stored.resource for key, stored in self._stored.items()}
         for change in plan.changes:
             if isinstance(change, Put):
@@ -172,6 +175,9 @@ class Catalogue:
             mesh: tuple(resources[key] for key in sorted(resources) if self._configures(key, mesh))
             for mesh in self.meshes_changed_by(change.key for change in plan.changes)
         }
+
+    def _with_owners(self, changes: Sequence[Change], origin: Origin) -> Sequence[Change]:
+        return [_owned(change, origin, self.get(change.key)) for change in changes]
 
     async def _try_to_catch_up(self) -> None:
         """What was written is written, whether it can be read now or only with the next `refresh`."""

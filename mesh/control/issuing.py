@@ -65,6 +65,10 @@ class Issuer:
                 self._read(stored.resource.key)
         self.catalogue.on_change(self._take_up)
 
+    def serves(self, mesh: str, trust_domain: str) -> bool:
+        """Is there the authority of a mesh's trust domain?"""
+        return (mesh, trust_domain) in self._rings
+
     async def ensure(self, mesh: str, trust_domain: str) -> None:
         """Make the authority of a mesh's trust domain if there is none. Raises: IdentityError when it cannot be kept."""
         async with self._one_creation:

@@ -4,7 +4,7 @@ Owns: the last index of the mesh and the last encoded configuration of each prox
 publisher decides when to look, and what to do with what changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -12,11 +12,11 @@ from mesh.config.addressing import unresolved
 from mesh.config.builder import build_snapshot
 from mesh.config.dependencies import affected
 from mesh.config.identities import Identity
-from mesh.config.index import MeshIndex
-from mesh.config.services import Service
+from mesh.config.index import Delta, MeshIndex
+from mesh.config.services import MESH_SERVICE
 from mesh.config.view import DataplaneState, MeshView
 from mesh.control.registry import LiveProxy
-from mesh.discovery.encoding import EncodedSnapshot, PartEncoder
+from mesh.discovery.encoding import EncodedSnapshot, PartEncoder, SharedParts
 from mesh.model.names import SpiffeId
 from mesh.model.security import TrustBundle
 from mesh.resources.mesh_service import ServicePort
@@ -30,23 +30,29 @@ class MeshState:
     mesh: str
     index: MeshIndex = attrs.field(init=False)
     _encoders: dict[str, PartEncoder] = attrs.field(factory=dict, init=False)
+    _shared: SharedParts = attrs.field(factory=SharedParts, init=False)
     _known_ports: dict[str, tuple[ServicePort, ...]] = attrs.field(factory=dict, init=False)
-    _ports_known_of: dict[str, Service] = attrs.field(factory=dict, init=False)
-    _domain_by_id: dict[str, str] = attrs.field(factory=dict, init=False)  # of SPIFFE IDs, ever seen
 
     def __attrs_post_init__(self) -> None:
         self.index = MeshIndex.of(MeshView(mesh=self.mesh))
 
     def look(self, resources: tuple[Resource, ...], live: Iterable[LiveProxy]) -> MeshIndex:
         """Return an index of how things stand now, with the trust of the last one; nothing is taken over yet."""
+        moved: dict[str, LiveProxy | None] = dict.fromkeys(self.index.view.dataplanes)
+        moved |= {proxy.proxy.name: proxy for proxy in live}
+        return self.look_again(resources, moved)
+
+    def look_again(self, resources: tuple[Resource, ...], moved: Mapping[str, LiveProxy | None]) -> MeshIndex:
+        """Do as `look` where the other proxies are as they were; those that left are None."""
         before = self.index.view
-        states: dict[str, DataplaneState] = {}
-        for proxy in live:
-            known = before.dataplanes.get(proxy.proxy.name)
-            ready = proxy.readiness()
-            if known is None or known.resource is not proxy.dataplane or known.inbound_ready != ready:
-                known = DataplaneState(resource=proxy.dataplane, inbound_ready=ready)
-            states[proxy.proxy.name] = known
+        states: Mapping[str, DataplaneState] = before.dataplanes
+        if moved:
+            states = dict(states)
+            for name, proxy in moved.items():
+                if proxy is None:
+                    states.pop(name, None)
+                else:
+                    states[name] = _state(proxy, states.get(name))
         view = MeshView(
             mesh=self.mesh,
             resources=resources,
@@ -54,45 +60,57 @@ class MeshState:
             trust=before.trust,
             known_ports=self._known_ports,
         )
-        return MeshIndex.of(view, previous=self.index)
+        return MeshIndex.of(view, previous=self.index, moved=moved)
 
     def trust_domains(self, index: MeshIndex) -> tuple[str, ...]:
         """Return the trust domains of the mesh's identities; once known they stay, since peers may still be connected."""
-        for identity in index.identity_by_name.values():
-            if isinstance(identity, Identity) and identity.spiffe_id not in self._domain_by_id:
-                self._domain_by_id[identity.spiffe_id] = SpiffeId.parse(identity.spiffe_id).trust_domain
-        return tuple(sorted(set(self._domain_by_id.values())))
+        domains = set(self.index.view.trust)
+        identities = (index.identity_by_name.get(name) for name in index.since(self.index).proxies)
+        for spiffe_id in dict.fromkeys(found.spiffe_id for found in identities if isinstance(found, Identity)):
+            domains.add(SpiffeId.parse(spiffe_id).trust_domain)
+        return tuple(sorted(domains))
 
     def take_over(self, index: MeshIndex, trust: Iterable[TrustBundle]) -> tuple[str, ...]:
         """Make `index` with this trust the current one; return the proxies whose configuration may differ, sorted."""
         roots = {bundle.trust_domain: bundle.roots_pem for bundle in trust}
         if roots != index.view.trust:
-            index = MeshIndex.of(attrs.evolve(index.view, trust=roots), previous=index)
+            index = index.with_trust(roots)
         before, self.index = self.index, index
-        self._remember_ports(index)
-        for name in [name for name in self._encoders if name not in index.view.dataplanes]:
-            del self._encoders[name]
+        delta = index.since(before)
+        self._remember_ports(index, delta)
+        for name in delta.proxies:
+            if name not in index.view.dataplanes:
+                self._encoders.pop(name, None)
         return affected(before, index)
 
     def build(self, proxy: str) -> EncodedSnapshot:
         """Build one proxy's configuration. Raises: ConfigError when it cannot have one."""
-        encoder = self._encoders.setdefault(proxy, PartEncoder())
+        encoder = self._encoders.get(proxy)
+        if encoder is None:
+            encoder = self._encoders[proxy] = PartEncoder(self._shared)
         return encoder.encode(build_snapshot(self.index, proxy))
 
     def unresolved(self, proxy: str) -> tuple[str, ...]:
         """Say which outbounds of a proxy lead nowhere."""
         return unresolved(self.index, proxy)
 
-    def _remember_ports(self, index: MeshIndex) -> None:
+    def _remember_ports(self, index: MeshIndex, delta: Delta) -> None:
         """Keep the ports of services that nobody wrote: callers keep their listeners when the last instance leaves."""
+        written = index.groups.of_kind(MESH_SERVICE)
         news: dict[str, tuple[ServicePort, ...]] = {}
-        for name, service in index.service_by_name.items():
-            if self._ports_known_of.get(name) is not service:
-                self._ports_known_of[name] = service
+        for kind, name in delta.services:
+            service = index.services.by_key.get((kind, name))
+            if kind == MESH_SERVICE and service is not None and name not in written:
                 ports = tuple(service.port_by_number.values())
                 if self._known_ports.get(name) != ports:
                     news[name] = ports
         if news:
-            written = index.groups.of_kind("MeshService")
-            made = {name: ports for name, ports in news.items() if name not in written}
-            self._known_ports = {**self._known_ports, **made}
+            self._known_ports = {**self._known_ports, **news}
+
+
+def _state(proxy: LiveProxy, known: DataplaneState | None) -> DataplaneState:
+    """Return a proxy's state: the same object, where nothing about it has changed."""
+    ready = proxy.readiness()
+    if known is not None and known.resource is proxy.dataplane and known.inbound_ready == ready:
+        return known
+    return DataplaneState(resource=proxy.dataplane, inbound_ready=ready)

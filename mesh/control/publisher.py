@@ -21,6 +21,7 @@ from mesh.control.registry import LiveProxy, Registry
 from mesh.discovery.wake_up import WakeUp
 from mesh.model.errors import ConfigError, IdentityError
 from mesh.model.names import ProxyId
+from mesh.resources.resource import Resource
 from mesh.runtime.environment import Environment
 
 RETRY_S = 1.0
@@ -40,10 +41,17 @@ class Publisher:
     _mesh_by_name: dict[str, MeshState] = attrs.field(factory=dict, init=False)
     _dirty: dict[str, None] = attrs.field(factory=dict, init=False)
     _publishing: dict[str, None] = attrs.field(factory=dict, init=False)  # meshes that are being looked at
+    _lacking: dict[str, None] = attrs.field(factory=dict, init=False)  # meshes for which authorities are being made
     _published: dict[str, int] = attrs.field(factory=dict, init=False)  # revisions, by mesh
     _wanting: dict[ProxyId, None] = attrs.field(factory=dict, init=False)  # streams that have nothing yet
     _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
     _unresolved: dict[ProxyId, tuple[str, ...]] = attrs.field(factory=dict, init=False)
+    _moved: dict[str, dict[str, None]] = attrs.field(factory=dict, init=False)  # by mesh: proxies not looked at since
+    # By mesh: its resources, and the MeshIdentities among them as `best_first` sorts them.
+    _identities: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.registry.on_change(self._on_moved)
 
     def attach(self, proxy: ProxyId, stream: ProxyStream) -> None:
         """Configure a proxy through this stream from now on."""
@@ -64,7 +72,7 @@ class Publisher:
 
     def published_revision(self, mesh: str) -> int:
         """Return up to which revision of the catalogue the proxies of a mesh have been told what to do."""
-        if mesh in self._dirty or mesh in self._publishing:
+        if any(mesh in unfinished for unfinished in (self._dirty, self._publishing, self._lacking)):
             return self._published.get(mesh, 0)
         return self.catalogue.revision
 
@@ -78,56 +86,82 @@ class Publisher:
     def identity_of(self, live: LiveProxy) -> Identity | Unfit | None:
         """Return the identity that a proxy is to hold by the resources of this moment."""
         mesh = live.proxy.mesh
-        identities = best_first(item.resource for item in self.catalogue.list("MeshIdentity", mesh))
+        resources = self.catalogue.of_mesh(mesh)
+        known, identities = self._identities.get(mesh, ((), ()))
+        if known is not resources:
+            identities = best_first(resource for resource in resources if resource.kind == "MeshIdentity")
+            self._identities[mesh] = (resources, identities)
         return identity_of(DataplaneState(resource=live.dataplane), identities, mesh=mesh)
+
+    def _on_moved(self, proxy: ProxyId) -> None:
+        self._moved.setdefault(proxy.mesh, {})[proxy.name] = None
 
     async def run(self) -> None:
         """Publish changes until cancelled."""
-        while True:
-            await self._changed.wait()
-            await trio.sleep(self.coalesce_s)
-            began = trio.current_time()
-            self._publishing, self._dirty = self._dirty, {}
-            for mesh in sorted(self._publishing):
-                await self._publish_mesh(mesh)
-                del self._publishing[mesh]
-            # In a large mesh that changes without end, at least as much time for the streams as for this.
-            await trio.sleep(trio.current_time() - began)
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._changed.wait()
+                await trio.sleep(self.coalesce_s)
+                began = trio.current_time()
+                self._publishing, self._dirty = self._dirty, {}
+                for mesh in sorted(self._publishing):
+                    lacking = await self._publish_mesh(mesh)
+                    if lacking and mesh not in self._lacking:
+                        self._lacking[mesh] = None
+                        nursery.start_soon(self._make_authorities, mesh, lacking)
+                    del self._publishing[mesh]
+                # In a large mesh that changes without end, at least as much time for the streams as for this.
+                await trio.sleep(trio.current_time() - began)
 
-    async def _publish_mesh(self, mesh: str) -> None:
+    async def _make_authorities(self, mesh: str, trust_domains: tuple[str, ...]) -> None:
+        """Try to make what a mesh lacks, then have it looked at again; it may take long, and other meshes do not wait."""
+        try:
+            for trust_domain in trust_domains:
+                await self.issuer.ensure(mesh, trust_domain)
+        except IdentityError as error:
+            self.env.log.error("authority.not_created", mesh=mesh, reason=str(error))
+            await trio.sleep(RETRY_S)
+        del self._lacking[mesh]
+        self.mesh_changed(mesh)
+
+    async def _publish_mesh(self, mesh: str) -> tuple[str, ...]:
+        """Publish a mesh; return the trust domains without whose authorities that cannot be done."""
         revision = self.catalogue.revision
         if mesh not in self.catalogue.meshes():
-            self._mesh_by_name.pop(mesh, None)
-            self._published.pop(mesh, None)
-            return
-        if not await self._publish(self._mesh_by_name.setdefault(mesh, MeshState(mesh))):
-            await trio.sleep(RETRY_S)
-            self.mesh_changed(mesh)
-        elif self._published.get(mesh) != revision:
+            for known in (self._mesh_by_name, self._published, self._moved, self._identities):
+                known.pop(mesh, None)
+            return ()
+        lacking = await self._publish(mesh)
+        if not lacking and self._published.get(mesh) != revision:
             self._published[mesh] = revision
             for proxy, stream in self.streams.items():
                 if proxy.mesh == mesh:
                     self.on_published(stream)
+        return lacking
 
-    async def _publish(self, state: MeshState) -> bool:
-        """Tell the proxies of a mesh what changed for them; False when it has to be tried again."""
-        index = state.look(self.catalogue.of_mesh(state.mesh), self.registry.of_mesh(state.mesh))
+    async def _publish(self, mesh: str) -> tuple[str, ...]:
+        """Tell the proxies of a mesh what changed for them, unless authorities are lacking; return their trust domains."""
+        state, moved = self._mesh_by_name.get(mesh), self._moved.pop(mesh, {})
+        if state is None:
+            state = self._mesh_by_name[mesh] = MeshState(mesh)
+            moved = {live.proxy.name: None for live in self.registry.of_mesh(mesh)}
+        index = state.look_again(
+            self.catalogue.of_mesh(mesh), {name: self.registry.find(ProxyId(mesh, name)) for name in moved}
+        )
         domains = state.trust_domains(index)
-        try:
-            for trust_domain in domains:
-                await self.issuer.ensure(state.mesh, trust_domain)
-        except IdentityError as error:
-            self.env.log.error("authority.not_created", mesh=state.mesh, reason=str(error))
-            return False
-        bundles = [bundle for bundle in self.issuer.trust_bundles(state.mesh) if bundle.trust_domain in domains]
-        due = [ProxyId(state.mesh, name) for name in state.take_over(index, bundles)]
-        due += [proxy for proxy in self._wanting if proxy.mesh == state.mesh and proxy not in due]
+        lacking = tuple(domain for domain in domains if not self.issuer.serves(mesh, domain))
+        if lacking:
+            self._moved[mesh] = moved
+            return lacking
+        bundles = [bundle for bundle in self.issuer.trust_bundles(mesh) if bundle.trust_domain in domains]
+        due = {ProxyId(mesh, name): None for name in state.take_over(index, bundles)}
+        due |= {proxy: None for proxy in self._wanting if proxy.mesh == mesh}
         for proxy in due:
             # A proxy that joined after the look waits for the next one, which its join has asked for.
             if proxy in self.streams and proxy.name in state.index.view.dataplanes:
                 self._configure(state, proxy)
                 await trio.lowlevel.checkpoint()
-        return True
+        return ()
 
     def _configure(self, state: MeshState, proxy: ProxyId) -> None:
         self._wanting.pop(proxy, None)

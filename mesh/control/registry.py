@@ -1,19 +1,22 @@
-"""Registry: which proxies take part, under which lease, and which of their inbounds are ready. Pure: `now` in seconds.
+"""Registry: which proxies take part, under which lease, and which of their inbounds are ready.
 
+Pure: `now` is in seconds, and never earlier than the last time.
 A proxy joins with its connection's session and stays while it is heard. What the end of its lease means depends on why:
 - its connection ended and did not come back within the grace: it has left;
 - it fell silent, as a host or a network does that fails: it is lost. Lost proxies stay for a while, not ready, so that
   callers who have nobody else still try them (Envoy's panic) and those behind a partition are not forgotten;
 - nobody at all is heard: then it is we who are cut off, and everybody is awaited as they were.
 So neither an outage nor a restart of the control plane empties the mesh. Source: Netflix Eureka, self-preservation.
+
+A heartbeat costs the same however many there are: it moves a lease's end, and nothing is sorted or looked through.
 """
 
 import enum
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
+from mesh.control.lease_queue import LeaseQueue
 from mesh.model.names import ProxyId
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.resource import Resource
@@ -36,6 +39,7 @@ class Presence(enum.Enum):
     DISCONNECTED = "disconnected"  # its connection ended a moment ago
     AWAITED = "awaited"  # known from before we were cut off or restarted
     LOST = "lost"  # silent, while others are heard
+    OFFLINE = "offline"  # it does not: no sidecar came with its Dataplane, or it left. Nothing in a registry is
 
 
 @attrs.frozen(kw_only=True)
@@ -74,19 +78,24 @@ class Registry:
 
     leases: Leases = Leases()
     _live: dict[ProxyId, LiveProxy] = attrs.field(factory=dict)
-    _proxy_by_session: dict[str, ProxyId] = attrs.field(factory=dict)
+    _proxy_by_session: dict[str, ProxyId] = attrs.field(factory=dict)  # who was heard last comes last
+    _queue: LeaseQueue = attrs.field(factory=LeaseQueue, init=False)
+    _listeners: list[Callable[[ProxyId], None]] = attrs.field(factory=list, init=False)
 
     def __len__(self) -> int:
         return len(self._live)
 
+    def on_change(self, listener: Callable[[ProxyId], None]) -> None:
+        """Tell `listener` from now on who came or left, and whose Dataplane or readiness may be another."""
+        self._listeners.append(listener)
+
     def proxies(self) -> tuple[LiveProxy, ...]:
         """Return all live proxies, sorted by mesh and name."""
-        live = self._live
-        return tuple(live[proxy] for proxy in sorted(live, key=lambda proxy: (proxy.mesh, proxy.name)))
+        return tuple(sorted(self._live.values(), key=_place))
 
     def of_mesh(self, mesh: str) -> tuple[LiveProxy, ...]:
         """Return the live proxies of one mesh, sorted by name."""
-        return tuple(sorted((live for live in self._live.values() if live.proxy.mesh == mesh), key=_name))
+        return tuple(sorted((live for live in self._live.values() if live.proxy.mesh == mesh), key=_place))
 
     def find(self, proxy: ProxyId) -> LiveProxy | None:
         return self._live.get(proxy)
@@ -99,28 +108,30 @@ class Registry:
     def restore(self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], now: float) -> None:
         """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back."""
         self._forget_session(proxy)
-        self._live[proxy] = LiveProxy(
-            proxy=proxy,
-            dataplane=dataplane,
-            presence=Presence.AWAITED,
-            lease_until=now + self.leases.recovery_s,
-            inbounds=inbounds,
+        self._enter(
+            LiveProxy(
+                proxy=proxy,
+                dataplane=dataplane,
+                presence=Presence.AWAITED,
+                lease_until=now + self.leases.recovery_s,
+                inbounds=inbounds,
+            )
         )
 
     def place(self, live: LiveProxy) -> None:
         """Enter a proxy as another control plane knows it; that one keeps its lease. A session of ours ends by it."""
         assert live.instance and not live.session, "ours come by `join`"
         self._forget_session(live.proxy)
-        self._live[live.proxy] = live
+        self._enter(live)
 
     def drop(self, proxy: ProxyId) -> None:
         """Forget a proxy that left another control plane."""
         self._forget_session(proxy)
-        self._live.pop(proxy, None)
+        self._remove(proxy)
 
     def replace_dataplane(self, proxy: ProxyId, dataplane: Resource) -> None:
         """Go by another Dataplane of a proxy that stays."""
-        self._live[proxy] = attrs.evolve(self._live[proxy], dataplane=dataplane)
+        self._enter(attrs.evolve(self._live[proxy], dataplane=dataplane))
 
     def join(
         self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], *, session: str, now: float
@@ -132,21 +143,24 @@ class Registry:
         replaced = before.session if before is not None else ""
         self._proxy_by_session.pop(replaced, None)
         self._proxy_by_session[session] = proxy
-        self._live[proxy] = LiveProxy(
-            proxy=proxy,
-            dataplane=dataplane,
-            session=session,
-            lease_until=now + self.leases.silence_s,
-            inbounds=inbounds,
+        self._enter(
+            LiveProxy(
+                proxy=proxy,
+                dataplane=dataplane,
+                session=session,
+                lease_until=now + self.leases.silence_s,
+                inbounds=inbounds,
+            )
         )
         return replaced
 
     def heard(self, session: str, now: float) -> bool:
         """Extend the lease of whoever holds this session; False when nobody does any more."""
-        live = self.of_session(session)
-        if live is None:
+        proxy = self._proxy_by_session.pop(session, None)
+        if proxy is None:
             return False
-        self._live[live.proxy] = attrs.evolve(live, lease_until=now + self.leases.silence_s)
+        self._proxy_by_session[session] = proxy
+        self._extend(self._live[proxy], now + self.leases.silence_s)
         return True
 
     def report_health(self, session: str, inbounds: Mapping[str, bool]) -> tuple[str, ...]:
@@ -154,7 +168,7 @@ class Registry:
         live = self.of_session(session)
         if live is None:
             return ()
-        self._live[live.proxy] = attrs.evolve(live, inbounds=dict(inbounds))
+        self._enter(attrs.evolve(live, inbounds=dict(inbounds)))
         names = sorted({*inbounds, *live.inbounds})
         return tuple(name for name in names if live.is_ready(name) != inbounds.get(name, True))
 
@@ -166,11 +180,11 @@ class Registry:
 
     def next_expiry(self) -> float:
         """Return when the first lease runs out, infinity when there is none."""
-        return min((live.lease_until for live in self._live.values()), default=math.inf)
+        return self._queue.first()
 
     def expire(self, now: float) -> Expired:
         """End the leases that have run out, each as its reason asks for."""
-        due = [live for live in self.proxies() if live.lease_until <= now]
+        due = sorted((self._live[proxy] for proxy in self._queue.take_until(now)), key=_place)
         hears_anybody = self._hears_anybody(now)
         left, lost = [], []
         for live in due:
@@ -181,14 +195,42 @@ class Registry:
                 self._change(live, Presence.LOST, now + self.leases.lost_s)
                 lost.append(live)
             else:
-                del self._live[live.proxy]
+                self._remove(live.proxy)
                 left.append(live)
         return Expired(left=tuple(left), lost=tuple(lost))
 
     def _change(self, live: LiveProxy, presence: Presence, lease_until: float) -> None:
         """Put a proxy into a state without a connection."""
         self._proxy_by_session.pop(live.session, None)
-        self._live[live.proxy] = attrs.evolve(live, presence=presence, session="", lease_until=lease_until)
+        self._enter(attrs.evolve(live, presence=presence, session="", lease_until=lease_until))
+
+    def _enter(self, live: LiveProxy) -> None:
+        self._live[live.proxy] = live
+        self._queue.put(live.proxy, live.lease_until)
+        self._tell(live.proxy)
+
+    def _remove(self, proxy: ProxyId) -> None:
+        if self._live.pop(proxy, None) is not None:
+            self._queue.remove(proxy)
+            self._tell(proxy)
+
+    def _extend(self, live: LiveProxy, lease_until: float) -> None:
+        """Let a lease end later; nobody else is concerned."""
+        # Written out, since `attrs.evolve` takes several times as long, and every heartbeat comes here.
+        self._live[live.proxy] = LiveProxy(
+            proxy=live.proxy,
+            dataplane=live.dataplane,
+            presence=live.presence,
+            session=live.session,
+            lease_until=lease_until,
+            inbounds=live.inbounds,
+            instance=live.instance,
+        )
+        self._queue.put(live.proxy, lease_until)
+
+    def _tell(self, proxy: ProxyId) -> None:
+        for listener in self._listeners:
+            listener(proxy)
 
     def _forget_session(self, proxy: ProxyId) -> None:
         before = self._live.get(proxy)
@@ -197,15 +239,15 @@ class Registry:
 
     def _hears_anybody(self, now: float) -> bool:
         """Tell whether somebody spoke lately: within half of the silence that ends a lease there is a heartbeat of each."""
-        heard_since = now + self.leases.silence_s / 2
-        return any(live.session and live.lease_until > heard_since for live in self._live.values())
+        last = next(reversed(self._proxy_by_session.values()), None)
+        return last is not None and self._live[last].lease_until > now + self.leases.silence_s / 2
 
     def _await_again(self, now: float) -> None:
         """The first is back: from here on the others have their while."""
-        for live in self._live.values():
+        for live in list(self._live.values()):
             if live.presence is Presence.AWAITED:
-                self._live[live.proxy] = attrs.evolve(live, lease_until=now + self.leases.recovery_s)
+                self._extend(live, now + self.leases.recovery_s)
 
 
-def _name(live: LiveProxy) -> str:
-    return live.proxy.name
+def _place(live: LiveProxy) -> tuple[str, str]:
+    return (live.proxy.mesh, live.proxy.name)

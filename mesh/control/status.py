@@ -71,3 +71,8 @@ def status_of(live: LiveProxy, insight: Insight, *, instance: str, now: float) -
         certificate_expires=insight.certificate_expires,
         inbounds=tuple(sorted(live.inbounds.items())),
     )
+
+
+def offline(proxy: ProxyId) -> ProxyStatus:
+    """Return how it stands with a proxy whose Dataplane was applied, and that no sidecar is."""
+    return ProxyStatus(proxy=proxy, presence=Presence.OFFLINE)

@@ -7,6 +7,7 @@ configuration of its own, which the version of the whole then shows.
 import hashlib
 from collections.abc import Mapping
 from typing import Annotated
+from weakref import WeakValueDictionary
 
 import attrs
 import msgspec
@@ -42,29 +43,60 @@ class EncodedSnapshot:
         return Snapshot(parts)
 
 
-class PartEncoder:
-    """Encodes the snapshots of one proxy, one after another; parts that are the same object as before are not redone."""
+@attrs.frozen(eq=False)
+class EncodedPart:
+    """One part, as it travels."""
 
-    __slots__ = ("_encoded", "_snapshot")
+    part: Part
+    data: bytes
+    digest: str
+
+
+class SharedParts:
+    """The encoded parts of many proxies: what is one object for several of them is encoded once, and kept once.
+
+    It keeps nothing alive: a part is forgotten with the last encoder that uses it.
+    """
+
+    __slots__ = ("_by_id",)
 
     def __init__(self) -> None:
-        self._snapshot = Snapshot({})
-        self._encoded: Mapping[str, tuple[bytes, str]] = {}
+        # As long as an entry is there it holds its part, so that nothing else has that part's id.
+        self._by_id: WeakValueDictionary[int, EncodedPart] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def encode(self, part: Part, before: EncodedPart | None = None) -> EncodedPart:
+        """Encode a part, unless that was done, or it is equal to the one before it."""
+        encoded = self._by_id.get(id(part))
+        if encoded is None and before is not None and before.part == part:
+            return before
+        if encoded is None:
+            data = encode_part(part)
+            encoded = self._by_id[id(part)] = EncodedPart(part, data, _digest(data))
+        return encoded
+
+
+class PartEncoder:
+    """Encodes the snapshots of one proxy, one after another; parts that are equal to those before are not redone."""
+
+    __slots__ = ("_encoded", "_shared")
+
+    def __init__(self, shared: SharedParts | None = None) -> None:
+        self._shared = SharedParts() if shared is None else shared
+        self._encoded: Mapping[str, EncodedPart] = {}
 
     def encode(self, snapshot: Snapshot) -> EncodedSnapshot:
         """Encode a snapshot, reusing what the last call did."""
-        before, known = self._snapshot.parts, self._encoded
-        encoded: dict[str, tuple[bytes, str]] = {}
+        encoded: dict[str, EncodedPart] = {}
         for key in sorted(snapshot.parts):
-            part = snapshot.parts[key]
-            if before.get(key) is part:
-                encoded[key] = known[key]
-            else:
-                data = encode_part(part)
-                encoded[key] = (data, _digest(data))
-        self._snapshot, self._encoded = snapshot, encoded
-        parts = {key: data for key, (data, _) in encoded.items()}
-        return EncodedSnapshot(parts, {key: digest for key, (_, digest) in encoded.items()}, _version(parts))
+            part, known = snapshot.parts[key], self._encoded.get(key)
+            same = known is not None and known.part is part
+            encoded[key] = known if known is not None and same else self._shared.encode(part, known)
+        self._encoded = encoded
+        parts = {key: part.data for key, part in encoded.items()}
+        return EncodedSnapshot(parts, {key: part.digest for key, part in encoded.items()}, _version(parts))
 
 
 def of_parts(parts: Mapping[str, bytes]) -> EncodedSnapshot:

@@ -1,12 +1,14 @@
-"""`python -m tests.benchmarks [proxies] [hops] [echo] [control-plane]`: prints medians, ratios against Envoy and SimPy of the
-same run, and how the control plane's work grows with the mesh."""
+"""`python -m tests.benchmarks [proxies] [policies] [hops] [echo] [control-plane]`: medians, and ratios of the same run.
+
+Against Envoy and SimPy, what each policy costs a request, and how the control plane's work grows with the mesh.
+"""
 
 import argparse
 import sys
 
 from tests.benchmarks.lab import Missing
 
-PARTS = ("proxies", "hops", "echo", "control-plane")
+PARTS = ("proxies", "policies", "hops", "echo", "control-plane")
 
 
 def main() -> int:
@@ -17,6 +19,11 @@ def main() -> int:
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 16, 64])
     parser.add_argument("--services", type=int, nargs="*", default=[20, 100], help="sizes of the control plane's mesh")
     parser.add_argument("--instances", type=int, default=2, help="of each service")
+    parser.add_argument(
+        "--stretch",
+        action="store_true",
+        help="measure the control plane with 5,000 services too, in one round: 10 minutes",
+    )
     arguments = parser.parse_args()
     parts = arguments.parts or PARTS
     try:
@@ -24,6 +31,10 @@ def main() -> int:
             from tests.benchmarks import proxies
 
             proxies.run(rounds=arguments.rounds, seconds=arguments.seconds, connections=arguments.connections)
+        if "policies" in parts:
+            from tests.benchmarks import policies
+
+            policies.run(rounds=arguments.rounds)
         if "hops" in parts:
             from tests.benchmarks import hops
 
@@ -36,6 +47,8 @@ def main() -> int:
             from tests.benchmarks import control_plane
 
             control_plane.run(sizes=arguments.services, instances=arguments.instances, rounds=arguments.rounds)
+            if arguments.stretch:
+                control_plane.measure(control_plane.STRETCH_SERVICES, instances=2, rounds=1)
     except Missing as missing:
         print(f"benchmarks: {missing}", file=sys.stderr)
         return 2

@@ -2,7 +2,8 @@
 
 The control plane is the product's, with its store on the simulated disk. An instant of an ack is the virtual time since the
 change (network, coalescing) plus the CPU time that the control plane has used since then, as if it had a core of its own.
-CPU seconds are those of the control plane's tasks until the last ack; bytes are those of pushes as they are sent.
+CPU seconds are those of the control plane's tasks until the last ack, `net` without what heartbeats alone cost in that
+time; bytes are those of pushes as they are sent.
 """
 
 import gc
@@ -27,6 +28,7 @@ QUIET_S = 1.5  # Without an ack for so long, a change is everywhere.
 SETTLED_S_MAX = 600.0
 IDLE_S = 20.0
 SEED = 1
+STRETCH_SERVICES = 5_000  # with two instances each
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -38,6 +40,7 @@ class Change:
     proxies: int = 0  # that acknowledged
     acked_s: list[float] = attrs.field(factory=list)
     cpu_s: float = 0.0
+    net_cpu_s: float = 0.0
     pushes: int = 0
     push_bytes: int = 0
 
@@ -46,7 +49,8 @@ class Change:
         p50, p99, last = (1000 * quantile(self.acked_s, share) for share in (0.5, 0.99, 1.0))
         return (
             f"  {self.title:<28}{self.proxies / rounds:>9.1f}{p50:>9.0f}{p99:>9.0f}{last:>9.0f}"
-            f"{1000 * self.cpu_s / rounds:>10.1f}{self.pushes / rounds:>9.1f}{self.push_bytes / rounds / 1024:>10.1f}"
+            f"{1000 * self.cpu_s / rounds:>10.1f}{1000 * self.net_cpu_s / rounds:>10.1f}"
+            f"{self.pushes / rounds:>9.1f}{self.push_bytes / rounds / 1024:>10.1f}"
         )
 
 
@@ -85,7 +89,9 @@ def measure(services: int, *, instances: int, rounds: int) -> Measured:
         f"\n  {services} services, {result.proxies} proxies: {result.start_cpu_s:.1f} s CPU until all had joined, "
         f"{100 * result.idle_cpu_share:.1f}% of a core idle, {result.bytes_a_proxy / 1024:.0f} KiB a proxy"
     )
-    print(f"  {'':<28}{'proxies':>9}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'CPU ms':>10}{'pushes':>9}{'KiB':>10}")
+    print(
+        f"  {'':<28}{'proxies':>9}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'CPU ms':>10}{'net ms':>10}{'pushes':>9}{'KiB':>10}"
+    )
     for change in result.changes:
         print(change.row())
     wall_s = time.perf_counter() - began
@@ -138,7 +144,10 @@ class _Bench:
             found.rounds += 1
             found.proxies += len(self._acked)
             found.acked_s += [sum(instant) for instant in self._acked.values()]
-            found.cpu_s += max((cpu_s for _, cpu_s in self._acked.values()), default=0.0)
+            virtual_s = max((virtual_s for virtual_s, _ in self._acked.values()), default=0.0)
+            cpu_s = max((cpu_s for _, cpu_s in self._acked.values()), default=0.0)
+            found.cpu_s += cpu_s
+            found.net_cpu_s += cpu_s - virtual_s * self._result.idle_cpu_share
             found.pushes += tally.pushes - pushes
             found.push_bytes += tally.push_bytes - push_bytes
         self._result.changes.append(found)
@@ -227,14 +236,19 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def _print_growth(small: Measured, large: Measured) -> None:
-    print(f"\n  growth from {small.services} to {large.services} services (x{large.services / small.services:g})")
-    pairs = [("memory a proxy", small.bytes_a_proxy, large.bytes_a_proxy)]
-    pairs += [
-        ("idle CPU", small.idle_cpu_share, large.idle_cpu_share),
-        ("start CPU", small.start_cpu_s, large.start_cpu_s),
+    """Print what grew, and how much: what is in proportion to the proxies concerned has the ratio of these."""
+    print(f"\n  growth of the mesh: x{large.services / small.services:g}")
+    print(f"  {'':<40}{small.services:>10}{large.services:>10}{'ratio':>9}")
+    rows = [
+        ("KiB a proxy", small.bytes_a_proxy / 1024, large.bytes_a_proxy / 1024),
+        ("idle, % of a core", 100 * small.idle_cpu_share, 100 * large.idle_cpu_share),
+        ("start, CPU s", small.start_cpu_s, large.start_cpu_s),
     ]
     for before, after in zip(small.changes, large.changes, strict=True):
-        pairs.append((f"{before.title}: CPU", before.cpu_s / before.rounds, after.cpu_s / after.rounds))
-        pairs.append((f"{before.title}: p99", quantile(before.acked_s, 0.99), quantile(after.acked_s, 0.99)))
-    for title, before_value, after_value in pairs:
-        print(f"  {title:<36} x{after_value / before_value if before_value else math.nan:.2f}")
+        title = before.title
+        rows.append((f"{title}: proxies", before.proxies / before.rounds, after.proxies / after.rounds))
+        rows.append((f"{title}: p99 ms", *(1000 * quantile(change.acked_s, 0.99) for change in (before, after))))
+        rows.append((f"{title}: CPU ms", *(1000 * change.cpu_s / change.rounds for change in (before, after))))
+        rows.append((f"{title}: net CPU ms", *(1000 * change.net_cpu_s / change.rounds for change in (before, after))))
+    for title, first, last in rows:
+        print(f"  {title:<40}{first:>10.1f}{last:>10.1f}{f'x{last / first:.2f}' if first else '-':>9}")

@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from mesh.control.access import Action, decide
 from mesh.control.api.endpoint import MIB, VALUES_MAX, Call, Endpoint, count_values
-from mesh.control.api.gate import forbidden
+from mesh.control.api.gate import forbidden, require
 from mesh.control.api.problems import INVALID_MAX, InvalidParameter, invalid_resource, parameter_of
 from mesh.control.api.redaction import without_secrets
 from mesh.control.api.replies import json_reply
 from mesh.control.api.validity import Body
 from mesh.control.store.values import Delete, Put
-from mesh.control.write_plan import same
+from mesh.control.write_plan import released, same
 from mesh.model.errors import ConfigError, Violation
 from mesh.resources.loading import load_resource
 from mesh.resources.registry import KIND_BY_NAME
@@ -40,7 +40,7 @@ def applying_endpoints() -> Iterable[Endpoint]:
         method="POST",
         path="/apply",
         handle=_apply,
-        action=Action.APPLY,
+        action=Action.READ,  # A dry run is no more than that.
         summary="Create and update resources, all or none",
         tag="Apply",
         body={
@@ -90,8 +90,10 @@ async def _apply(call: Call) -> Response:
     documents = body.records("resources", most=RESOURCES_MAX)
     dry_run = body.flag("dryRun")
     body.check()
+    if not dry_run:
+        require(call.caller, Action.APPLY)
     resources = await _read(documents)
-    _require_all(call, Action.WRITE, [resource.kind for resource in resources])
+    _require_all(call, Action.READ if dry_run else Action.WRITE, [resource.kind for resource in resources])
     results = [await _result(call, resource) for resource in resources]
     changes: list[Put | Delete] = [Put(resource=resource) for resource in resources]
     _check(call, changes, resources)
@@ -207,7 +209,8 @@ async def _result(call: Call, resource: Resource) -> dict[str, Any]:
     if before is None:
         action = "created"
     else:
-        action = "unchanged" if same(resource, before.resource) else "updated"
+        # The label of what files hold is not the caller's to give or to take away.
+        action = "unchanged" if same(released(resource), released(before.resource)) else "updated"
     version = before.version if before is not None else 0
     warnings = [_warning(warning) for warning in resource.warnings]
     return {**_named(resource.key, action), "version": version, "warnings": warnings}

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from mesh.control.access import Action
-from mesh.control.api.documents import Documents
+from mesh.control.api.documents import Documents, proxy_of
 from mesh.control.api.endpoint import Call, Endpoint, Parameter
 from mesh.control.api.gate import require
 from mesh.control.api.known import known_resources
@@ -19,7 +19,9 @@ from mesh.control.api.ports import PRODUCT, ProxyStatus
 from mesh.control.api.problems import bad_body, not_found
 from mesh.control.api.redaction import without_secrets
 from mesh.control.api.replies import etag, json_reply
+from mesh.control.status import offline
 from mesh.control.store.values import AuditEntry
+from mesh.model.names import ProxyId
 from mesh.resources.registry import KINDS
 from mesh.resources.resource import Kind
 from mesh.resources.times import format_time
@@ -162,12 +164,17 @@ async def _status(call: Call) -> Response:
     mesh = call.query("mesh")
     plane = call.plane
     meshes = [name for name in plane.catalogue.meshes() if mesh in ("", name)]
+    statuses: dict[ProxyId, ProxyStatus] = {status.proxy: status for status in plane.status()}
+    for stored in plane.catalogue.list("Dataplane"):
+        proxy = proxy_of(stored.resource)
+        if proxy not in statuses:
+            statuses[proxy] = offline(proxy)
     return json_reply(
         {
             "instance": call.settings.instance_id,
             "revision": plane.catalogue.revision,
             "published": {name: plane.published_revision(name) for name in meshes},
-            "proxies": [_proxy_status(status) for status in plane.status() if mesh in ("", status.proxy.mesh)],
+            "proxies": [_proxy_status(statuses[proxy]) for proxy in sorted(statuses) if mesh in ("", proxy.mesh)],
         }
     )
 

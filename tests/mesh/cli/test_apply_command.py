@@ -256,6 +256,13 @@ def test_wait_names_who_refused_and_why_and_who_is_away(mesh: Mesh, plane: FakeC
     ]
 
 
+def test_wait_is_not_for_dataplanes_without_a_sidecar(mesh: Mesh, plane: FakeControlPlane, file: Path) -> None:
+    plane.answer("POST", "/apply", results(("created", "Dataplane", "shop", "web-2")))
+    plane.answer("GET", "/status", status(proxy("web-1"), proxy("web-2", presence="offline", acked="")))
+    ended = mesh("apply", "-f", file, "--wait", "--timeout", "60s")
+    assert ended.code == 0 and ended.stderr.splitlines()[-1].startswith("live on 1 of 1 proxy after 0.")
+
+
 def test_wait_ends_at_once_when_all_others_are_done_and_one_refused(
     mesh: Mesh, plane: FakeControlPlane, file: Path
 ) -> None:

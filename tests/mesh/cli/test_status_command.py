@@ -66,6 +66,14 @@ def test_status_of_nobody_is_a_line() -> None:
     assert render_status({"revision": 3, "proxies": []}) == "revision 3 is live on 0 of 0 proxies"
 
 
+def test_dataplane_without_a_sidecar_is_offline() -> None:
+    nothing = {"wantedVersion": "", "sentVersion": "", "instance": ""}
+    status = {"revision": 3, "proxies": [proxy("web-1"), proxy("web-2", acked="", presence="offline", **nothing)]}
+    _, _, row, last = render_status(status, now=NOW).splitlines()
+    assert row.split() == ["shop", "web-2", "offline", "-", "-", "-", "0s"]
+    assert last == "revision 3 is live on 1 of 2 proxies; 1 offline"
+
+
 def test_status_as_data_is_the_apis(mesh: Mesh, plane: FakeControlPlane) -> None:
     plane.answer("GET", "/status", STATUS)
     ended = mesh("status", "-m", "shop", "-o", "json")

@@ -107,3 +107,31 @@ def test_new_trust_reaches_everybody_and_outlives_its_last_proxy() -> None:
     newer = attrs.evolve(TRUST, roots_pem=("newer", "root"))
     assert change(state, WEB, CART, resources=resources, trust=[newer]) == ("cart-1", "web-1")
     assert state.trust_domains(state.look(resources, [])) == ("retail.default.mesh.local",)
+
+
+def test_only_those_that_moved_are_looked_at_again() -> None:
+    state = MeshState("retail")
+    change(state, WEB, CART, BANK)
+    again = live("cart-2", 4)
+    index = state.look_again((), {"cart-2": again, "cart-1": CART, "bank-1": None})
+    assert state.take_over(index, ()) == ("cart-2", "web-1")
+    assert sorted(index.view.dataplanes) == ["cart-1", "cart-2", "web-1"]
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": True, "cart-2": True}
+
+
+def test_look_that_was_not_taken_over_is_made_up_for_by_the_next() -> None:
+    state = MeshState("retail")
+    change(state, WEB, CART)
+    resources = tuple(load_resources({"identity.yaml": IDENTITY}))
+    assert state.trust_domains(state.look_again(resources, {"bank-1": BANK})) == ("retail.default.mesh.local",)
+    index = state.look_again(resources, {"bank-1": BANK, "cart-1": attrs.evolve(CART, inbounds={"http": False})})
+    assert state.take_over(index, [TRUST]) == ("bank-1", "cart-1", "web-1")
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
+
+
+def test_callers_share_what_they_have_in_common() -> None:
+    state = MeshState("retail")
+    change(state, live("web-1", 1, ["cart"]), live("web-2", 5, ["cart"]), CART)
+    first, second = state.build("web-1").parts, state.build("web-2").parts
+    shared = [key for key in first if key in second and first[key] is second[key]]
+    assert shared == ["cluster/cart_80", "endpoints/cart_80", "outbound/127.0.0.1:10000"]

@@ -241,3 +241,23 @@ def test_dataplane_of_a_member_can_change() -> None:
     registry.replace_dataplane(ProxyId("retail", "web-1"), other)
     live = registry.of_session(SESSIONS[0])
     assert live is not None and live.dataplane is other
+
+
+def test_who_came_changed_or_left_is_told_and_heartbeats_are_not() -> None:
+    registry, told = Registry(LEASES), list[str]()
+    registry.on_change(lambda proxy: told.append(proxy.name))
+    joined(registry, "web-1", SESSIONS[0])
+    joined(registry, "cart-1", SESSIONS[1])
+    assert told == ["web-1", "cart-1"]
+    registry.heard(SESSIONS[1], now=1.0)
+    registry.heard(SESSIONS[0], now=10.0)
+    assert len(told) == 2
+    registry.report_health(SESSIONS[0], {"http": False})
+    registry.replace_dataplane(ProxyId("retail", "web-1"), dataplane("web-1"))
+    assert told[2:] == ["web-1", "web-1"]
+    assert names(registry.expire(16.0).lost) == ["cart-1"]
+    registry.heard(SESSIONS[0], now=316.0)
+    assert names(registry.expire(316.0).left) == ["cart-1"]
+    registry.drop(ProxyId("retail", "web-1"))
+    registry.drop(ProxyId("retail", "web-1"))
+    assert told[4:] == ["cart-1", "cart-1", "web-1"]

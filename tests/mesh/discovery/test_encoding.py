@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from mesh.config.snapshot import Cluster, ClusterEndpoints, Endpoint, ProxyPart, Snapshot
-from mesh.discovery.encoding import PartEncoder, from_file, of_parts, to_file
+from mesh.discovery.encoding import PartEncoder, SharedParts, from_file, of_parts, to_file
 from mesh.model.errors import ConfigError
 from mesh.model.names import Address
 
@@ -30,6 +30,25 @@ def test_encoder_redoes_only_the_parts_that_are_other_objects() -> None:
     assert second.parts["cluster/cart"] is first.parts["cluster/cart"]
     assert second.parts["endpoints/cart"] != first.parts["endpoints/cart"]
     assert second.version == Snapshot.of(PROXY, CLUSTER, changed).version()
+
+
+def test_parts_of_several_proxies_are_encoded_once_and_forgotten_with_the_last() -> None:
+    shared = SharedParts()
+    one, other = PartEncoder(shared), PartEncoder(shared)
+    first = one.encode(SNAPSHOT)
+    second = other.encode(Snapshot.of(attrs.evolve(PROXY, name="web-2"), CLUSTER))
+    assert second.parts["cluster/cart"] is first.parts["cluster/cart"]
+    assert len(shared) == 4
+    one.encode(Snapshot.of(PROXY))
+    assert len(shared) == 3
+    del one, other
+    assert len(shared) == 0
+
+
+def test_part_that_is_equal_to_the_one_before_keeps_its_bytes() -> None:
+    encoder = PartEncoder()
+    first = encoder.encode(SNAPSHOT)
+    assert encoder.encode(Snapshot.of(attrs.evolve(PROXY))).parts["proxy"] is first.parts["proxy"]
 
 
 def test_file_holds_the_snapshot() -> None:

@@ -1,12 +1,18 @@
 """POST /apply and /diff: several resources, all or none."""
 
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from mesh.control.api.endpoint import VALUES_MAX
 from mesh.control.api.problems import INVALID_MAX
+from mesh.control.catalogue import Origin
+from mesh.control.store.values import Put
 from mesh.model.names import ProxyId
+from mesh.resources.documents import load_documents
+from mesh.resources.loading import load_resource
+from mesh.resources.registry import KINDS
 from tests.mesh.control.api.api_world import (
     OPERATOR,
     ApiWorld,
@@ -17,9 +23,16 @@ from tests.mesh.control.api.api_world import (
     timeout,
 )
 
+EVERY_KIND = Path(__file__).parents[2] / "resources" / "data" / "every_kind.yaml"
+GENERATED = [kind.name for kind in KINDS if kind.generated]
+
 
 def apply(world: ApiWorld, *resources: Any, **more: Any) -> Any:
-    return world.request("POST", "/apply", {"resources": list(resources), **more})
+    return apply_as(world, world.token, *resources, **more)
+
+
+def apply_as(world: ApiWorld, token: str, *resources: Any, **more: Any) -> Any:
+    return world.request("POST", "/apply", {"resources": list(resources), **more}, token=token)
 
 
 def test_resources_are_created_updated_or_left_alone_in_one_revision() -> None:
@@ -37,6 +50,30 @@ def test_resources_are_created_updated_or_left_alone_in_one_revision() -> None:
         again = (await apply(world, timeout("a"), timeout("c"))).json
         assert again["revision"] == second["revision"]
         assert set(again["results"][0]) == {"type", "mesh", "name", "action", "version", "warnings"}
+
+    run(body)
+
+
+def test_what_is_there_already_takes_no_revision_whatever_its_kind() -> None:
+    async def body(world: ApiWorld) -> None:
+        documents = load_documents(EVERY_KIND.read_text(encoding="utf-8"), file=EVERY_KIND.name)
+        known = [document.data for document in documents if document.data["type"] not in GENERATED]
+        first = await apply(world, *known)
+        assert first.status == 200, first.json
+        again = (await apply(world, *known)).json
+        assert {result["action"] for result in again["results"]} == {"unchanged"}
+        assert again["revision"] == first.json["revision"] == world.plane.catalogue.revision
+
+    run(body)
+
+
+def test_what_files_hold_is_unchanged_with_their_label_or_without() -> None:
+    async def body(world: ApiWorld) -> None:
+        held = Put(resource=load_resource(timeout("a"), file="a.yaml"))
+        before = await world.plane.catalogue.write([held], by="files", origin=Origin.FILES)
+        for document in (timeout("a"), timeout("a", labels={"kuma.io/managed-by": "files"})):
+            again = (await apply(world, document)).json
+            assert (again["revision"], again["results"][0]["action"]) == (before.revision, "unchanged")
 
     run(body)
 
@@ -89,6 +126,24 @@ def test_each_resource_is_decided_on() -> None:
         assert (await apply(world, timeout())).status == 200
         world.token = world.user_token()
         assert (await apply(world, timeout())).status == 403
+
+    run(body)
+
+
+def test_viewers_may_try_what_they_may_not_do() -> None:
+    async def body(world: ApiWorld) -> None:
+        secret = {"type": "Secret", "mesh": "default", "name": "key", "data": "aHVudGVyMg=="}
+        before, viewer = world.plane.catalogue.revision, world.user_token()
+        for token in (viewer, world.user_token(OPERATOR)):
+            reply = await apply_as(world, token, timeout(), dryRun=True)
+            assert reply.status == 200 and reply.json["results"][0]["action"] == "created"
+            assert (await apply_as(world, token, timeout(mesh="x"), dryRun=True)).status == 400
+            assert (await apply_as(world, token, secret, dryRun=True)).status == 403
+        refused = await apply_as(world, viewer, {"type": "not even read"})
+        assert refused.status == 403 and "may not apply resources" in refused.json["detail"]
+        for token in (world.dataplane_token(name="web-1"), world.zone_token()):
+            assert (await apply_as(world, token, timeout(), dryRun=True)).status == 403
+        assert world.plane.catalogue.revision == before
 
     run(body)
 

@@ -257,3 +257,20 @@ def test_status_says_how_far_each_proxy_is() -> None:
         assert (await world.get("/status?mesh=bank"))["proxies"] == []
 
     run(body)
+
+
+def test_applied_dataplane_without_a_sidecar_is_offline() -> None:
+    async def body(world: ApiWorld) -> None:
+        world.join(dataplane("web-2"))
+        for name in ("web-1", "web-2", "web-3"):
+            await world.put(f"/meshes/default/dataplanes/{name}", dataplane(name))
+        status = await world.get("/status")
+        presences = [(proxy["name"], proxy["presence"]) for proxy in status["proxies"]]
+        assert presences == [("web-1", "offline"), ("web-2", "connected"), ("web-3", "offline")]
+        assert {**status["proxies"][0], "name": "", "presence": ""} == {
+            **dict.fromkeys(("name", "presence", "instance", "wantedVersion", "sentVersion", "ackedVersion"), ""),
+            **{"mesh": "default", "lagSeconds": 0.0, "refusal": None, "certificateExpires": None, "inbounds": []},
+        }
+        assert (await world.get("/status?mesh=bank"))["proxies"] == []
+
+    run(body)
