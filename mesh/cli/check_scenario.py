@@ -85,10 +85,10 @@ def _call(scenario: Scenario, caller: Node, operation: Operation, timeout_s: flo
     service = scenario.service(operation.service)
     if service.kind is not ServiceKind.HTTP:
         return Call(caller=caller, callee=Node(service.name), port=service.kind.port, timeout_s=timeout_s)
-    endpoint = service.endpoint(operation.verb, operation.target)
+    endpoint = service.endpoint(operation.verb, operation.path)
     return Call(
         caller=caller,
-        callee=Node(service.name, f"{operation.verb} {operation.target}"),
+        callee=Node(service.name, f"{operation.verb} {operation.path}"),
         port=service.kind.port,
         method=operation.verb,
         idempotent=endpoint.idempotent if endpoint else None,

@@ -31,7 +31,7 @@ def command(scenario_file: Path, name: str, local: str, data_dir: str, log_level
         raise ConfigError([Violation(file=str(scenario_file), message=f"has no instance {name!r}")])
 
     async def start(env: Environment, nursery: trio.Nursery) -> Callable[[], Awaitable[None]]:
-        service = make_service(env, service_settings(scenario, instance, local), ServiceTally())
+        service = make_service(env, service_settings(scenario, instance, local), ServiceTally(keeps_moments=False))
         nursery.start_soon(service.run)
 
         async def finish() -> None:

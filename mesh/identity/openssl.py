@@ -3,15 +3,41 @@
 import os
 import ssl
 import tempfile
+import warnings
 from collections.abc import Generator
 from typing import Any
 
-from mesh.identity.handshake import Farewell
-from mesh.identity.tls_session import translate
+from mesh.identity.certificate_path import PeerRefused
+from mesh.identity.handshake import Farewell, plain_alert
+from mesh.identity.tls_session import TlsSession, translate
 from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, Violation
+from mesh.model.security import TlsVersion
 
 NO_CHECK_TIME = 0x200000  # Source: OpenSSL X509_V_FLAG_NO_CHECK_TIME; Python has no name for it.
 _DER = 2  # Source: CPython _ssl.ENCODING_DER
+_VERSION = {
+    TlsVersion.TLS10: ssl.TLSVersion.TLSv1,
+    TlsVersion.TLS11: ssl.TLSVersion.TLSv1_1,
+    TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2,
+    TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3,
+}
+
+
+def limit_versions(context: ssl.SSLContext, lowest: TlsVersion, highest: TlsVersion) -> None:
+    """Set the versions that a side speaks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Of old ones, which whoever asked for them has accepted.
+        context.minimum_version = _VERSION[lowest]
+        context.maximum_version = _VERSION[highest]
+
+
+def refusal_alert(tls: ssl.SSLObject, refusal: PeerRefused, session: TlsSession) -> bytes:
+    """Return the alert by which a client says that it does not accept the server that OpenSSL has accepted.
+
+    Up to TLS 1.2 both sides are done by now, and an alert goes out protected. In 1.3 our last messages still wait to go
+    out, the server knows of nothing, and until then a plain alert is in order.
+    """
+    return plain_alert(refusal.fault) if tls.version() == "TLSv1.3" else session.end()
 
 
 def exchange(tls: ssl.SSLObject, inbound: ssl.MemoryBIO, outbound: ssl.MemoryBIO) -> Generator[bytes, bytes, bytes]:

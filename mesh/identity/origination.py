@@ -6,7 +6,6 @@ Source: Envoy UpstreamTlsContext; Kuma MeshExternalService `tls.verification`.
 """
 
 import ssl
-import warnings
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -17,8 +16,16 @@ from trio.abc import HalfCloseableStream
 
 from mesh.identity.certificate import decode_chain, names_of, utc
 from mesh.identity.certificate_path import Fault, PeerRefused
-from mesh.identity.handshake import Done, Farewell, Handshake, plain_alert, shake_connection, shake_stream
-from mesh.identity.openssl import NO_CHECK_TIME, check_sni, exchange, load_own_chain, presented_chain
+from mesh.identity.handshake import Done, Farewell, Handshake, shake_connection, shake_stream
+from mesh.identity.openssl import (
+    NO_CHECK_TIME,
+    check_sni,
+    exchange,
+    limit_versions,
+    load_own_chain,
+    presented_chain,
+    refusal_alert,
+)
 from mesh.identity.tls_connection import TlsConnection
 from mesh.identity.tls_session import TlsSession
 from mesh.identity.tls_stream import TlsStream
@@ -29,12 +36,6 @@ from mesh.model.security import NamePattern, OriginationTls, TlsVersion
 from mesh.runtime.environment import Connection, TlsContext
 
 _OLD = (TlsVersion.TLS10, TlsVersion.TLS11)
-_VERSION = {
-    TlsVersion.TLS10: ssl.TLSVersion.TLSv1,
-    TlsVersion.TLS11: ssl.TLSVersion.TLSv1_1,
-    TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2,
-    TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3,
-}
 
 
 class ServerVerifier:
@@ -101,7 +102,9 @@ class Originator:
 def _new_context(config: OriginationTls, *, dates_by_openssl: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # Names are judged by ServerVerifier, prefixes and URIs among them.
-    _limit_versions(context, config)
+    limit_versions(context, config.version_min, config.version_max)
+    if config.version_min in _OLD:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # Old versions need weak ciphers and signatures.
     if not config.renegotiation:
         context.options |= ssl.OP_NO_RENEGOTIATION
     if not dates_by_openssl:
@@ -115,16 +118,6 @@ def _new_context(config: OriginationTls, *, dates_by_openssl: bool) -> ssl.SSLCo
     if config.alpn:
         context.set_alpn_protocols(list(config.alpn))
     return context
-
-
-def _limit_versions(context: ssl.SSLContext, config: OriginationTls) -> None:
-    """Set the range of versions; old ones need weak ciphers and signatures, which whoever asked for them has accepted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = _VERSION[config.version_min]
-        context.maximum_version = _VERSION[config.version_max]
-    if config.version_min in _OLD:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
 def _load_roots(context: ssl.SSLContext, roots_pem: str) -> None:
@@ -172,9 +165,7 @@ class _OriginatingContext:
         try:
             self._verifier.verify(presented_chain(tls), self._wall_clock())
         except PeerRefused as refusal:
-            # Up to TLS 1.2 both sides are done by now, and an alert goes out protected; in 1.3 ours still waits to go out.
-            alert = plain_alert(refusal.fault) if tls.version() == "TLSv1.3" else session.end()
-            raise Farewell(refusal, alert) from None
+            raise Farewell(refusal, refusal_alert(tls, refusal, session)) from None
         yield Done(outbound.read(), _Shaken(session=session, alpn=tls.selected_alpn_protocol()))
 
 

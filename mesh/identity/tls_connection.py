@@ -33,13 +33,17 @@ class TlsConnection:
         "peer",
         "remote",
         "secure",
+        "sni",
     )
 
-    def __init__(self, raw: Connection, session: TlsSession, *, peer: SpiffeId | None, alpn: str | None) -> None:
+    def __init__(
+        self, raw: Connection, session: TlsSession, *, peer: SpiffeId | None, alpn: str | None, sni: str = ""
+    ) -> None:
         self.local: Address = raw.local
         self.remote: Address = raw.remote
         self.peer = peer
         self.secure = True
+        self.sni = sni
         self.alpn = alpn
         self._raw = raw
         self._session = session

@@ -16,6 +16,8 @@ RECORD_BYTES = 16384  # Plaintext of one record at most. Source: RFC 8446 sectio
 SCRATCH_BYTES = 256 * 1024
 CHUNK_BYTES = 256 * 1024  # Encrypted at once at most: memory stays bounded, and back-pressure bites between chunks.
 
+NO_COMMON_VERSION = "no version of TLS that both sides speak"
+
 _HEADER_BYTES = 5
 _CERTIFICATE_ALERTS = (
     "bad certificate",
@@ -203,6 +205,8 @@ def translate(error: ssl.SSLError) -> MeshError:
     reason = error.reason or ""
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
         return PeerRefused(Fault.MISSING, "the peer presented no certificate")
+    if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
+        return BrokenConnection(f"TLS error: {NO_COMMON_VERSION}")
     before, separator, alert = reason.lower().replace("_", " ").partition("alert ")
     if separator and alert in _CERTIFICATE_ALERTS:
         return RefusedByPeer(alert)

@@ -99,6 +99,7 @@ class Decision:
 
 
 UNDECIDED = Decision(Verdict.DENIED)
+_LET_IN_UNPROVEN = Decision(Verdict.ALLOWED)
 
 
 @attrs.define(eq=False)
@@ -121,10 +122,16 @@ class AuthorizationCounts:
 class Authorizer:
     """The permissions of one inbound, prepared; made anew when they change. Whoever acts on a decision counts it."""
 
-    __slots__ = ("_allow", "_deny", "_shadow_deny", "counts")
+    __slots__ = ("_allow", "_deny", "_shadow_deny", "_unproven_allowed", "counts")
 
-    def __init__(self, permissions: Permissions, previous: "Authorizer | None" = None) -> None:
-        """`previous`: the one that this replaces; its counts go on."""
+    def __init__(
+        self, permissions: Permissions, previous: "Authorizer | None" = None, *, unproven_allowed: bool = False
+    ) -> None:
+        """`previous`: the one that this replaces; its counts go on. `unproven_allowed`: peers without an identity are let in.
+
+        That is what a permissive port is for. Source: Kuma MeshTrafficPermission plugin, which judges TLS connections only.
+        """
+        self._unproven_allowed = unproven_allowed
         self.counts: AuthorizationCounts = AuthorizationCounts() if previous is None else previous.counts
         self._deny = _MatchSet(permissions.deny)
         self._shadow_deny = _MatchSet(permissions.allow_with_shadow_deny)
@@ -133,7 +140,8 @@ class Authorizer:
     def decide(self, peer: SpiffeId | None, sni: str) -> Decision:
         """Judge a peer by its proven identity and the server name that it asked for."""
         if peer is None:
-            return Decision(Verdict.DENIED)  # Fail closed: an entry for any identity still asks for one.
+            # Fail closed: an entry for any identity still asks for one.
+            return _LET_IN_UNPROVEN if self._unproven_allowed else UNDECIDED
         spiffe_id = str(peer)
         match = self._deny.find(spiffe_id, sni)
         if match is not None:

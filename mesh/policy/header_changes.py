@@ -5,6 +5,7 @@ so a header that one change adds and another removes is there. Unlike Envoy's, v
 nothing, and an empty value is set.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from mesh.policy.routing import HeaderChanges
@@ -26,6 +27,8 @@ UNCHANGEABLE = frozenset(
     }
 )
 _FORBIDDEN = "\r\n\0"
+# Source: RFC 9110 section 5.1, without the asterisk: where names are taken out, one at the end means all that begin so.
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
 
 
 class PreparedChanges:
@@ -54,6 +57,8 @@ def _check(names: Iterable[str], values: Iterable[str]) -> None:
     for name in names:
         if name in UNCHANGEABLE:
             raise ValueError(f"header '{name}' cannot be changed")
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is not the name of a header that can be changed")
     for value in values:
         if any(character in value for character in _FORBIDDEN):
             raise ValueError(f"a header's value holds no line breaks: {value!r}")

@@ -117,7 +117,7 @@ class Http2Caller:
             raise BrokenConnection("remote reset")
         if isinstance(event, h2.events.ResponseReceived):
             self._headers = _fields(event.headers)
-            self._status = int(_find(self._headers, b":status") or b"0")
+            self._status = _status(self._headers)
         elif isinstance(event, h2.events.TrailersReceived):
             self._trailers = _fields(event.headers)
         elif isinstance(event, h2.events.DataReceived):
@@ -130,6 +130,14 @@ class Http2Caller:
             raise RemoteProtocolError("the body is too large", status=502)
         if event.flow_controlled_length:
             self._http2.acknowledge_received_data(event.flow_controlled_length, self._stream)
+
+
+def _status(headers: Headers) -> int:
+    """Return a response's status, which the library takes whatever it is. Raises: RemoteProtocolError."""
+    status = _find(headers, b":status") or b""
+    if len(status) != 3 or not status.isdigit():
+        raise RemoteProtocolError("invalid HTTP/2: a status that is no number", status=502)
+    return int(status)
 
 
 def _fields(headers: Iterable[tuple[object, object]] | None) -> Headers:

@@ -1,9 +1,9 @@
 """The sidecar's own page for operators: is it ready, what does it know, what has it counted. Loopback only, read only.
 
-Paths follow Envoy's admin interface where it has them: /ready, /clusters, /stats/prometheus, /config_dump.
+Paths follow Envoy's admin interface where it has them: /ready, /clusters, /stats, /stats/prometheus, /config_dump.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,14 +11,17 @@ import msgspec
 from mesh.config.snapshot import encode_part, redacted
 from mesh.model.errors import BrokenConnection, DeadlineExceeded, RemoteProtocolError
 from mesh.protocol.http1 import RequestParser, encode_response
+from mesh.proxy.listener_samples import listener_samples
 from mesh.runtime.environment import Connection
-from mesh.telemetry.metrics import exposition
+from mesh.telemetry.metrics import Sample
+from mesh.telemetry.stats_text import SERVER, Scope, cluster_scope, envoy_lines, exposition
 
 if TYPE_CHECKING:
+    from mesh.proxy.cluster import ClusterState
     from mesh.proxy.sidecar import Sidecar
+    from mesh.proxy.upstream_pool import UpstreamEndpoint
 
 REQUEST_TIMEOUT_S = 5.0
-Sample = tuple[str, dict[str, str], float]
 
 
 class Admin:
@@ -29,7 +32,8 @@ class Admin:
         self._pages = {
             b"/ready": self._ready,
             b"/clusters": self._clusters,
-            b"/stats/prometheus": self._stats,
+            b"/stats": self._stats,
+            b"/stats/prometheus": self._prometheus,
             b"/config_dump": self._config_dump,
         }
 
@@ -68,35 +72,21 @@ class Admin:
 
     def _clusters(self) -> tuple[int, bytes, bytes]:
         """One object a cluster with its endpoints: what this proxy would do with the next request."""
-        clusters = [
-            {
-                "name": name,
-                "panic": cluster.panicking,
-                "endpoints": [
-                    {
-                        "name": endpoint.name,
-                        "address": endpoint.label,
-                        "healthy": endpoint.healthy,
-                        "ejected": endpoint.health is not None and endpoint.health.ejected,
-                        "active": endpoint.active,
-                        "connections": endpoint.connections,
-                    }
-                    for endpoint in cluster.endpoints.values()
-                ],
-            }
-            for name, cluster in sorted(self._sidecar.clusters.items())
-        ]
+        clusters = [_cluster_page(name, cluster) for name, cluster in sorted(self._sidecar.clusters.items())]
         return 200, b"application/json", msgspec.json.format(msgspec.json.encode(clusters)) + b"\n"
 
     def _stats(self) -> tuple[int, bytes, bytes]:
+        return 200, b"text/plain", envoy_lines(self._samples()).encode()
+
+    def _prometheus(self) -> tuple[int, bytes, bytes]:
         return 200, b"text/plain; version=0.0.4", exposition(self._samples()).encode()
 
-    def _samples(self) -> Iterator[Sample]:
-        yield "envoy_server_live", {}, float(not self._sidecar.drain_state.draining)
+    def _samples(self) -> Iterator[tuple[Scope, Iterable[Sample]]]:
+        yield SERVER, [("live", {}, float(not self._sidecar.drain_state.draining))]
         for name, cluster in sorted(self._sidecar.clusters.items()):
-            label = {"envoy_cluster_name": name}
-            for metric, labels, value in cluster.samples():
-                yield f"envoy_cluster_{metric}", label | labels, value
+            yield cluster_scope(name), cluster.samples()
+        for _, listener in sorted(self._sidecar.listeners.items(), key=lambda item: str(item[0])):
+            yield from listener_samples(listener)
 
     def _config_dump(self) -> tuple[int, bytes, bytes]:
         """The applied snapshot. Our own key is not in it, and what came from secrets is hidden."""
@@ -104,3 +94,37 @@ class Admin:
         parts = {key: msgspec.Raw(encode_part(redacted(snapshot.parts[key]))) for key in sorted(snapshot.parts)}
         body = msgspec.json.encode({"version": snapshot.version(), "parts": parts})
         return 200, b"application/json", msgspec.json.format(body) + b"\n"
+
+
+def _cluster_page(name: str, cluster: "ClusterState") -> dict[str, object]:
+    endpoints = [_endpoint_page(endpoint) for endpoint in cluster.endpoints.values()]
+    return {"name": name, "panic": cluster.panicking, "endpoints": endpoints}
+
+
+def _endpoint_page(endpoint: "UpstreamEndpoint") -> dict[str, object]:
+    flags = list(health_flags(endpoint))
+    return {
+        "name": endpoint.name,
+        "address": endpoint.label,
+        "healthy": not flags,
+        "health_flags": flags,
+        "priority": endpoint.priority,
+        "weight": endpoint.weight,
+        "locality": endpoint.locality,
+        "active": endpoint.active,
+        "connections": endpoint.connections,
+    }
+
+
+def health_flags(endpoint: "UpstreamEndpoint") -> Iterator[str]:
+    """Yield why an endpoint is not used, in Envoy's words where it has one; none: it is used."""
+    if endpoint.check_failed:
+        yield "failed_active_hc"
+    if endpoint.health is not None and endpoint.health.ejected:
+        yield "failed_outlier_check"
+    if not endpoint.healthy:
+        yield "failed_eds_health"
+    if endpoint.excluded:
+        yield "excluded_via_immediate_hc_fail"
+    if endpoint.resolution is not None:
+        yield "failed_dns" if endpoint.resolution.failed else "pending_dns"

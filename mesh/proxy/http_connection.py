@@ -1,31 +1,33 @@
 """One downstream HTTP/1.1 connection: reads requests one after the other and runs an exchange for each."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
 from mesh.model.errors import BrokenConnection, DeadlineExceeded, RemoteProtocolError
 from mesh.model.randomness import Random
-from mesh.policy.authorization import Authorizer, Verdict
+from mesh.policy.authorization import UNDECIDED, Authorizer, Decision
 from mesh.policy.timeout import Deadlines
 from mesh.protocol import trace_context
 from mesh.protocol.http1 import BodyKind, BodyReader, RequestHead, RequestParser
+from mesh.proxy.control import is_trusted
 from mesh.proxy.downstream import Downstream, DownstreamGone
 from mesh.proxy.http_exchange import HttpExchange
 from mesh.proxy.local_reply import HEADERS_TIMEOUT, LocalReply, bad_request, encode_local_reply
-from mesh.proxy.plan import RoutePlan
 from mesh.proxy.request_body import NO_BODY, RequestBody
 from mesh.runtime.drain import Drain
 from mesh.runtime.environment import Connection, Reactor
+from mesh.telemetry.metrics import count_completed
 from mesh.telemetry.request_record import RecordSink, RequestRecord
 
 if TYPE_CHECKING:
     from mesh.proxy.listener import ProxyListener
 
-# Fields that we write ourselves: what the client wrote there goes.
-_OURS_OUTBOUND = frozenset({b"x-envoy-expected-rq-timeout-ms"})
-_OURS_INBOUND = _OURS_OUTBOUND | {b"x-forwarded-client-cert"}
+# How long a connection that is too old waits for one more request, to tell its client so.
+# Source: Envoy HttpConnectionManager.drain_timeout.
+DRAIN_S = 5.0
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -33,6 +35,7 @@ class ProxyContext:
     """What all connections of one sidecar share."""
 
     reactor: Reactor
+    wall_clock: Callable[[], float]  # seconds since the epoch
     random: Random
     records: RecordSink
     drain: Drain
@@ -42,19 +45,22 @@ class HttpConnection:
     """Serves one connection, each request under the plan that is current when it begins."""
 
     __slots__ = (
-        "_denied",
-        "_judged_by",
+        "_authorizer",
+        "_decision",
         "_listener",
         "_parser",
-        "_peer_headers",
         "connection",
         "context",
         "deadlines",
         "downstream",
+        "expires_at",
         "peer",
+        "peer_lines",
         "plan",
         "pump",
         "reactor",
+        "stats",
+        "trusted",
     )
 
     def __init__(self, connection: Connection, listener: "ProxyListener", context: ProxyContext) -> None:
@@ -65,27 +71,31 @@ class HttpConnection:
         self.context = context
         self.reactor = reactor
         self.pump = pump
-        self.plan = listener.http_plan
+        self.plan = plan = listener.http_plan
+        self.stats = listener.stats
+        self.expires_at = reactor.now() + plan.connection_s_max if plan.connection_s_max else math.inf
+        self.trusted = is_trusted(connection, inbound=plan.inbound)
         self.peer = "" if connection.peer is None else str(connection.peer)
         self.deadlines = Deadlines()
         self.downstream = Downstream(connection, reactor)
         self._listener = listener
         self._parser = RequestParser()
-        self._judged_by: Authorizer | None = None
-        self._denied = False
+        self._authorizer: Authorizer | None = None
+        self._decision = UNDECIDED
         # Envoy's form; the application learns who called. What a client wrote there itself is cut.
-        told = self.plan.inbound and self.peer
-        self._peer_headers = (
+        told = plan.inbound and self.peer
+        self.peer_lines = (
             f"x-forwarded-client-cert: By={listener.plan.own_id};URI={self.peer}\r\n".encode() if told else b""
         )
 
-    def denied(self) -> bool:
-        """Does no permission let this peer in? Decided anew whenever the permissions have changed."""
+    def authorization(self) -> tuple[Authorizer | None, Decision]:
+        """Return who decides on this peer, and how: anew whenever the permissions have changed. None: they are not enforced."""
         authorizer = self._listener.plan.authorizer
-        if authorizer is not self._judged_by:
-            self._judged_by = authorizer
-            self._denied = authorizer is not None and authorizer.decide(self.connection.peer) is Verdict.DENIED
-        return self._denied
+        if authorizer is not self._authorizer:
+            self._authorizer = authorizer
+            if authorizer is not None:
+                self._decision = authorizer.decide(self.connection.peer, self.connection.sni)
+        return authorizer, self._decision
 
     async def serve(self) -> None:
         """Serve requests until the client, an error or a drain ends the connection."""
@@ -96,7 +106,9 @@ class HttpConnection:
                     return  # TLS has become strict meanwhile.
                 drain.enter()
                 try:
-                    if not await HttpExchange(self, head, self._body(head)).run():
+                    exchange = HttpExchange(self, head, self._body(head))
+                    self.stats.requests_total += 1
+                    if not await exchange.run():
                         return
                 finally:
                     drain.leave()
@@ -109,7 +121,10 @@ class HttpConnection:
         """Return the next request's head; None when there will be none."""
         downstream = self.downstream
         plan = self.plan = self._listener.http_plan
-        self.pump.set_deadline(self.reactor.now() + plan.idle_s if plan.idle_s else math.inf)
+        deadline = self.reactor.now() + plan.idle_s if plan.idle_s else math.inf
+        if deadline > self.expires_at:  # With time to tell a client that asks once more.
+            deadline = min(deadline, self.expires_at + DRAIN_S)
+        self.pump.set_deadline(deadline)
         buffer, downstream.buffer = downstream.buffer, b""
         begun = False
         try:
@@ -125,6 +140,7 @@ class HttpConnection:
                     head, consumed = parsed
                     if consumed != len(buffer):
                         downstream.buffer = buffer[consumed:]
+                    self.plan = self._listener.http_plan  # It may be another one than when the waiting began.
                     return head
                 if not begun and plan.headers_s:
                     self.pump.set_deadline(self.reactor.now() + plan.headers_s)
@@ -134,6 +150,8 @@ class HttpConnection:
         except DeadlineExceeded:
             if begun:
                 await self._refuse(HEADERS_TIMEOUT)
+            elif self.reactor.now() >= self.expires_at:
+                self.stats.connections_over_duration += 1
         return None
 
     def _body(self, head: RequestHead) -> RequestBody:
@@ -151,9 +169,11 @@ class HttpConnection:
         record = RequestRecord(inbound=self.plan.inbound, started_at=now, peer=self.peer)
         record.status, record.flags, record.detail = reply.status, reply.flags, reply.detail
         self.context.records.append(record)
+        self.stats.requests_total += 1
+        count_completed(self.stats, None, reply.status, 0.0)
         self.pump.set_deadline(now + 1.0)
         try:
-            await self.downstream.send(encode_local_reply(reply, method=b"", close=True))
+            await self.downstream.send(encode_local_reply(reply, None, close=True)[0])
         except DeadlineExceeded:
             return
 
@@ -173,25 +193,3 @@ class HttpConnection:
         span = None if received is None else trace_context.child_of(received, random)
         record.traceparent = trace_context.start(random, True) if span is None else span
         return record
-
-    def forwarded_head(self, head: RequestHead, route: RoutePlan, record: RequestRecord, *, host: bytes = b"") -> bytes:
-        """Return the head to send upstream: as it came, minus what is hop by hop, plus what proxies add.
-
-        Of upgrades only WebSocket goes on: with another one (h2c) requests would pass that no filter sees. `host` takes
-        the place of the client's: servers outside the mesh know themselves by their own name only.
-        """
-        extra = route.request_headers + self._peer_headers
-        if head.request_id is None:
-            extra += b"x-request-id: " + record.request_id + b"\r\n"
-        written = head.host
-        if host:
-            head.set_host(host)
-        forwarded = head.forward(
-            extra=extra,
-            traceparent=record.traceparent,
-            remove=_OURS_INBOUND if record.inbound else _OURS_OUTBOUND,
-            upgrade=head.upgrade is not None and head.upgrade.strip().lower() == b"websocket",
-        )
-        if host:
-            head.set_host(written)  # Another try may go where the client's word stands.
-        return forwarded

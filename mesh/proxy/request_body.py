@@ -28,9 +28,22 @@ class BadBody(Exception):
 
 
 class RequestBody:
-    """The body of one request. `kept` is what has come so far, for this try and the next."""
+    """The body of one request. `kept` is what has come so far, for this try and the next.
 
-    __slots__ = ("_downstream", "_reader", "bytes_received", "complete", "kept", "on_complete", "pump", "replayable")
+    `on_part` is called for each part that comes from the client, `on_complete` for the last; both before it goes upstream.
+    """
+
+    __slots__ = (
+        "_downstream",
+        "_reader",
+        "bytes_received",
+        "complete",
+        "kept",
+        "on_complete",
+        "on_part",
+        "pump",
+        "replayable",
+    )
 
     def __init__(self, downstream: Downstream | None, reader: BodyReader | None, kept: bytes) -> None:
         self._downstream = downstream
@@ -40,7 +53,13 @@ class RequestBody:
         self.complete = reader is None
         self.replayable = True
         self.bytes_received = len(kept)
+        self.on_part: Callable[[], None] | None = None
         self.on_complete: Callable[[], None] | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Has all of it gone upstream? Else the upstream would take the next request on its connection for the rest."""
+        return self.complete and (self.pump is None or self.pump.done)
 
     def stream_to(self, upstream: Connection, waiting: Pump, *, idle_s: float) -> None:
         """Stream the rest in a pump of its own; what goes wrong on the client's side is thrown into `waiting`."""
@@ -72,13 +91,19 @@ class RequestBody:
                 self._fail(waiting, RequestStalled())
                 return
             me.set_deadline(math.inf)
+            self._report()
             try:
                 await upstream.send(part)
             except (BrokenConnection, ClosedConnection):
                 return  # The pump that waits for the response sees it too, and judges it.
-        downstream.watch()
-        if self.on_complete is not None:
-            self.on_complete()
+
+    def _report(self) -> None:
+        report = self.on_part
+        if self.complete and self._downstream is not None:
+            self._downstream.watch()
+            report = self.on_complete
+        if report is not None:
+            report()
 
     def _accept(self, data: bytes) -> bytes:
         assert self._reader is not None and self._downstream is not None

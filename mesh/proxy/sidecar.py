@@ -10,13 +10,14 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from mesh.config.snapshot import Cluster, IdentityPart, Snapshot, TrustPart
+from mesh.config.snapshot import Cluster, IdentityPart, InboundListener, Snapshot, TrustPart
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
 from mesh.model.errors import ConfigError, IdentityError, Violation
 from mesh.model.names import Address
-from mesh.model.security import ServerTls, Svid, TrustBundle
+from mesh.model.security import ServerTls, Svid, TlsParameters, TrustBundle
 from mesh.proxy.admin import Admin
 from mesh.proxy.cluster import ClusterState
+from mesh.proxy.health_probes import refuse_unaskable
 from mesh.proxy.http_connection import ProxyContext
 from mesh.proxy.listener import ProxyListener
 from mesh.proxy.local_probe import LocalProbe, ProbeSettings
@@ -56,6 +57,7 @@ class Sidecar:
         self.drain_state = Drain()
         self.context = ProxyContext(
             reactor=env.reactor,
+            wall_clock=env.wall_clock,
             random=env.randomness.stream("proxy", "requests"),
             records=settings.records,
             drain=self.drain_state,
@@ -70,8 +72,13 @@ class Sidecar:
         self._security = ClusterSecurity(env)
         self._resolver = NameResolver(env, self._on_resolved)
         self._reread_at = 0.0
-        self._server_tls: tuple[ServerTls, TlsContext] | None = None
+        self._server_tls: dict[TlsParameters, tuple[ServerTls, TlsContext]] = {}
         self._probes = [LocalProbe(env, probe, self.client.report_health) for probe in settings.probes]
+
+    @property
+    def listeners(self) -> Mapping[Address, ProxyListener]:
+        """The listening addresses of the applied configuration."""
+        return self._listeners
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -96,6 +103,8 @@ class Sidecar:
             self._resolver.close()
             for listener in self._listeners.values():
                 listener.close()
+            for cluster in self.clusters.values():
+                cluster.stop_checks()
 
     def _listen_admin(self, address: Address) -> ReactorListener:
         return self._env.reactor.listen(address, Admin(self).serve)
@@ -119,7 +128,7 @@ class Sidecar:
         self._svid = svid
         self._env.log.info("identity.replaced", spiffe_id=str(svid.spiffe_id), not_after=svid.not_after)
         trust = _trust(self.snapshot)
-        self._server_tls = self._secure_listeners(trust)
+        self._server_tls = self._secure_listeners(self.snapshot, trust)
         for name, parts in self._parts.items():
             self._update_cluster(name, self._secure(parts, trust))
         self._hand_out_server_tls()
@@ -139,7 +148,9 @@ class Sidecar:
         own_id = identity.spiffe_id if isinstance(identity, IdentityPart) else ""
         planned = listener_plans(snapshot, cluster_of, own_id, self._planned)
         try:
-            server_tls = self._secure_listeners(trust)
+            for name in parts:
+                refuse_unaskable(parts[name].config)
+            server_tls = self._secure_listeners(snapshot, trust)
             security = {name: self._secure(parts[name], trust) for name in parts}
             opened = self._open_new(planned)
         except (ConfigError, IdentityError) as error:
@@ -160,8 +171,14 @@ class Sidecar:
         self._env.log.info("configuration.applied", listeners=len(planned), clusters=len(parts))
 
     def _new_cluster(self, config: Cluster) -> ClusterState:
-        random = self._env.randomness.stream("proxy", "cluster", config.name)
-        return ClusterState(config, reactor=self._env.reactor, random=random, log=self._env.log)
+        stream = self._env.randomness.stream
+        return ClusterState(
+            config,
+            reactor=self._env.reactor,
+            random=stream("proxy", "cluster", config.name),
+            check_random=lambda: stream("proxy", "health-checks", config.name),
+            log=self._env.log,
+        )
 
     def _open_new(self, planned: Mapping[Address, Planned]) -> dict[Address, ProxyListener]:
         """Open the addresses that are new; if one cannot be opened, none is. Raises: ConfigError."""
@@ -215,22 +232,32 @@ class Sidecar:
             if parts.origination is not None and lies_here(parts.origination):
                 self._update_cluster(name, self._secure(parts, trust))
 
-    def _secure_listeners(self, trust: tuple[TrustBundle, ...]) -> tuple[ServerTls, TlsContext] | None:
-        """Return the inbounds' side of TLS; None without a certificate. Raises: IdentityError (an unusable root)."""
+    def _secure_listeners(
+        self, snapshot: Snapshot, trust: tuple[TrustBundle, ...]
+    ) -> dict[TlsParameters, tuple[ServerTls, TlsContext]]:
+        """Return the inbounds' side of TLS by what they speak; nothing without a certificate.
+
+        Raises: IdentityError (an unusable root), ConfigError (no such ciphers here).
+        """
+        contexts: dict[TlsParameters, tuple[ServerTls, TlsContext]] = {}
         if self._svid is None:
-            return None
-        wanted = ServerTls(svid=self._svid, trust=trust)
-        if self._server_tls is not None and self._server_tls[0] == wanted:
-            return self._server_tls
-        return (wanted, self._env.tls.server(wanted))
+            return contexts
+        inbounds = [part for part in snapshot.of_kind("inbound") if isinstance(part, InboundListener)]
+        # Without an inbound too: roots that cannot be read are refused now, not when the first inbound comes.
+        for spoken in dict.fromkeys(part.tls_parameters for part in inbounds) or (TlsParameters(),):
+            wanted = ServerTls(svid=self._svid, trust=trust, parameters=spoken)
+            known = self._server_tls.get(spoken)
+            if known is None or known[0] != wanted:
+                known = (wanted, self._env.tls.server(wanted))
+            contexts[spoken] = known
+        return contexts
 
     def _hand_out_server_tls(self) -> None:
-        context = None if self._server_tls is None else self._server_tls[1]
         for listener in self._listeners.values():
-            listener.tls = context
+            _, listener.tls = self._server_tls.get(listener.plan.tls_parameters, (None, None))
 
     def start_ticking(self) -> None:
-        """Begin the periodic work of the clusters: ejections' ends, idle connections."""
+        """Begin the periodic work of the clusters: connections that are idle too long, files that are renewed."""
         self._env.reactor.call_at(self._env.reactor.now() + TICK_S, self._tick)
 
     def _tick(self) -> None:

@@ -2,6 +2,8 @@
 
 import math
 
+import attrs
+
 from mesh.model.errors import BrokenConnection, ClosedConnection, DeadlineExceeded
 from mesh.runtime.environment import Connection, Reactor
 from mesh.runtime.pump import Signal
@@ -32,8 +34,17 @@ class _Direction:
             ended.wake_all()
 
 
-async def relay(downstream: Connection, upstream: Connection, *, reactor: Reactor, idle_s: float) -> tuple[int, int]:
-    """Relay until both directions have ended or one breaks; return the bytes (to the upstream, to the downstream).
+@attrs.frozen
+class Relayed:
+    """What went through, and whether it was the upstream that broke."""
+
+    bytes_up: int
+    bytes_down: int
+    upstream_broke: bool
+
+
+async def relay(downstream: Connection, upstream: Connection, *, reactor: Reactor, idle_s: float) -> Relayed:
+    """Relay until both directions have ended or one breaks.
 
     `idle_s`: end when no byte has gone either way for so long; 0: never. Half-closed connections stay open the other way.
     """
@@ -60,4 +71,4 @@ async def relay(downstream: Connection, upstream: Connection, *, reactor: Reacto
         if forth.failed or back.failed:
             downstream.abort()
             upstream.abort()
-    return forth.bytes, back.bytes
+    return Relayed(forth.bytes, back.bytes, back.failed and not forth.failed)

@@ -14,6 +14,7 @@ from mesh.model.errors import BrokenConnection, ConnectFailed, DeadlineExceeded,
 from mesh.model.names import Address
 from mesh.policy.circuit_breaking import CircuitBreaker
 from mesh.policy.failure import FailureKind
+from mesh.policy.load_balancing import PeakEwma
 from mesh.policy.outlier_detection import HostRecord
 from mesh.protocol.http1 import ResponseParser
 from mesh.runtime.environment import Connection, Reactor, TlsContext
@@ -93,17 +94,24 @@ class UpstreamEndpoint:
     __slots__ = (
         "active",
         "address",
+        "check_failed",
         "connections",
+        "excluded",
         "health",
         "healthy",
+        "healthy_since",
         "host",
         "hostname",
         "idle",
         "label",
+        "latency",
+        "locality",
+        "locality_weight",
         "name",
         "priority",
         "removed",
         "resolution",
+        "tags",
         "tls_failure",
         "waiting",
         "weight",
@@ -118,7 +126,14 @@ class UpstreamEndpoint:
         self.resolution: Resolution | None = None
         self.priority = 0
         self.weight = 1
-        self.healthy = True
+        self.locality = ""
+        self.locality_weight = 0
+        self.tags: tuple[tuple[str, str], ...] = ()
+        self.healthy = True  # as the control plane says
+        self.check_failed = False  # an active health check failed, or none has been passed yet
+        self.excluded = False  # it said so itself in a response: it does not even take part in a panic
+        self.healthy_since = -math.inf  # when it last became usable; -inf: never yet
+        self.latency: PeakEwma | None = None  # the selector's, where the balancer looks at it
         self.removed = False
         self.active = 0  # requests under way, read by the balancers
         self.connections = 0
@@ -189,6 +204,7 @@ class UpstreamPool:
         breaker = self._breaker
         if not breaker.admit_pending():
             raise PoolOverflow
+        self._stats.pending_total += 1
         try:
             while True:
                 if breaker.admit_connection(first_of_host=endpoint.connections == 0):
@@ -220,8 +236,28 @@ class UpstreamPool:
         pump = self._reactor.current
         assert pump is not None
         endpoint.connections += 1
+        self._stats.connections_total += 1
         connect_deadline = self._reactor.now() + self.connect_timeout_s
         pump.set_deadline(min(deadline, connect_deadline))
+        try:
+            connection, era = await self.dial(endpoint)
+        except BaseException as error:
+            self.forget(endpoint)
+            self._stats.connect_fail += 1
+            if isinstance(error, DeadlineExceeded) and connect_deadline <= deadline:
+                self._stats.connect_timeout += 1
+                raise ConnectFailed(TIMEOUT_REASON) from error
+            raise
+        finally:
+            pump.set_deadline(deadline)
+        return UpstreamConnection(self, endpoint, connection, era)
+
+    async def dial(self, endpoint: UpstreamEndpoint) -> tuple[Connection, int]:
+        """Open a connection as this cluster's are, but counted nowhere; return it and the era that it belongs to.
+
+        For `_connect` and for health checks, which must not take the places of requests. The pump's deadline is the
+        caller's. Raises: ConnectFailed, DeadlineExceeded.
+        """
         connection: Connection | None = None
         try:
             self.security.context_for(endpoint.host)  # Nobody is connected to in vain.
@@ -231,23 +267,16 @@ class UpstreamPool:
             era, tls = self.era, self.security.context_for(endpoint.host)
             if tls is not None:
                 connection = await tls.handshake(connection)
+            return connection, era
         except BaseException as error:
             if connection is not None:
                 connection.close()  # Not abort: a reset could overtake the alert that tells the peer why.
-            self.forget(endpoint)
-            self._stats.connect_fail += 1
-            if isinstance(error, DeadlineExceeded) and connect_deadline <= deadline:
-                raise ConnectFailed(TIMEOUT_REASON) from error
             if isinstance(error, BrokenConnection) and not isinstance(error, ConnectFailed):
                 tls_failed = error.reason.startswith(TLS_REASON)
                 raise ConnectFailed(error.reason if tls_failed else "remote connection failure") from error
             if isinstance(error, IdentityError):
                 raise ConnectFailed(f"{TLS_REASON}{error}") from error
             raise
-        finally:
-            pump.set_deadline(deadline)
-        self._stats.connections_total += 1
-        return UpstreamConnection(self, endpoint, connection, era)
 
     def release(self, upstream: UpstreamConnection) -> None:
         """Take a connection back whose response has been read whole."""

@@ -56,6 +56,7 @@ class ClusterSecurity:
             trust=trust,
             expected_peers=tuple(SpiffeId.parse(peer) for peer in config.tls.expected_peers),
             sni=config.tls.sni,
+            parameters=config.tls.parameters,
         )
         kept = self._kept.get(config.name)
         if kept is not None and kept.made_from == wanted:

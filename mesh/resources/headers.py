@@ -15,7 +15,9 @@ _SYNTAX = "expressions are RE2's: github.com/google/re2/wiki/Syntax"
 HEADER_NAME = Text(what="the name of a header", pattern=r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", size_max=256)
 # No line breaks, which would end the header, and no other control characters. Source: RFC 9110 section 5.5.
 _VALUE = Text(what="the value of a header", pattern=r"[^\x00-\x08\x0a-\x1f\x7f]*", empty=True, size_max=4096)
-_NAMED = Record({"name": Field(HEADER_NAME, required=True), "value": Field(_VALUE, required=True)})
+# Without the asterisk, which would mean more headers than one: see `mesh.policy.header_changes`.
+_CHANGED_NAME = Text(what="the name of a header", pattern=r"[A-Za-z0-9!#$%&'+.^_`|~-]+", size_max=256)
+_NAMED = Record({"name": Field(_CHANGED_NAME, required=True), "value": Field(_VALUE, required=True)})
 _LIST = ListOf(_NAMED, size_max=_COUNT_MAX)
 
 HEADERS_TO_ADD = Record({"set": _LIST, "add": _LIST})
@@ -66,5 +68,5 @@ def _once_each(modifier: dict[str, Any]) -> Iterable[Problem]:
 
 
 HEADER_MODIFIER = Record(
-    {"set": _LIST, "add": _LIST, "remove": ListOf(HEADER_NAME, size_max=_COUNT_MAX)}, check=_once_each
+    {"set": _LIST, "add": _LIST, "remove": ListOf(_CHANGED_NAME, size_max=_COUNT_MAX)}, check=_once_each
 )

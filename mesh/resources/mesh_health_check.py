@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from mesh.policy.header_changes import UNCHANGEABLE
 from mesh.resources.headers import HEADERS_TO_ADD
 from mesh.resources.policy import policy_kind
 from mesh.resources.scalars import Boolean, Duration, Integer, Text
@@ -17,6 +18,15 @@ _BYTES = Text(what="bytes in base64", pattern=r"[A-Za-z0-9+/]*={0,2}")
 def _protocol(conf: dict[str, Any]) -> Iterable[Problem]:
     if not conf.keys() & {"tcp", "http", "grpc"}:
         yield Problem((), "needs at least one of 'tcp', 'http' and 'grpc'")
+
+
+def _unframed(check: dict[str, Any]) -> Iterable[Problem]:
+    for key, headers in check.get("requestHeadersToAdd", {}).items():
+        for index, header in enumerate(headers):
+            # The host is for a check to choose.
+            if header["name"].casefold() in UNCHANGEABLE - {"host"}:
+                path = ("requestHeadersToAdd", key, index, "name")
+                yield Problem(path, f"header '{header['name']}' cannot be changed", "it frames the message")
 
 
 _CONF = Record(
@@ -39,10 +49,11 @@ _CONF = Record(
         "http": Record(
             {
                 "disabled": Boolean(),
-                "path": Text(what="an absolute path", pattern=r"/\S*"),
+                "path": Text(what="an absolute path", pattern=r"/[!-~]*"),
                 "requestHeadersToAdd": HEADERS_TO_ADD,
                 "expectedStatuses": ListOf(Integer(min=100, max=599)),
-            }
+            },
+            check=_unframed,
         ),
         "grpc": Record({"disabled": Boolean(), "serviceName": Text(empty=True), "authority": Text(empty=True)}),
     },

@@ -70,9 +70,9 @@ _BALANCER = by_type(
 
 _COOKIE = Record(
     {
-        "name": Field(Text(what="the name of a cookie", pattern=r"[^\s=;,]+"), required=True),
+        "name": Field(Text(what="the name of a cookie", pattern=r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), required=True),
         "ttl": Duration(),
-        "path": Text(what="an absolute path", pattern=r"/[^\s;]*"),
+        "path": Text(what="an absolute path", pattern=r"/[!-:<-~]*"),
     }
 )
 _HASH_POLICY = by_type(

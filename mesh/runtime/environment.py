@@ -60,6 +60,7 @@ class Connection(Protocol):
     remote: Address
     peer: SpiffeId | None  # proven by mutual TLS; None on a plaintext connection
     secure: bool  # TLS protects the bytes
+    sni: str  # of a server's connection: the name that its TLS client asked for, in lower case; "" none, or plaintext
 
     def receive_now(self) -> bytes | None:
         """Return bytes that are there, b"" at the end of the stream, None when `receive` would park."""
@@ -166,7 +167,7 @@ class TlsContext(Protocol):
 
 
 class Tls(Protocol):
-    """TLS 1.3 with SPIFFE identities. Real: OpenSSL. Simulated: modelled round trips and sizes, certificates truly verified."""
+    """TLS with SPIFFE identities, 1.3 unless told otherwise. Real: OpenSSL. Simulated: modelled, with true certificates."""
 
     def client(self, config: ClientTls) -> TlsContext: ...
     def server(self, config: ServerTls) -> TlsContext: ...

@@ -15,7 +15,7 @@ FLUSH_INTERVAL_S = 0.1
 RECORDS_MAX = 100_000
 
 
-class _Line(msgspec.Struct, gc=False):
+class _Line(msgspec.Struct, gc=False, omit_defaults=True):
     ts: float
     dir: str
     method: str
@@ -34,6 +34,7 @@ class _Line(msgspec.Struct, gc=False):
     bytes_out: int
     request_id: str
     trace: str
+    shadow_denied: str = ""  # left out where it is empty
 
 
 _encoder = msgspec.json.Encoder()
@@ -61,6 +62,7 @@ def encode_line(record: RequestRecord, *, clock_offset_s: float) -> bytes:
             bytes_out=record.bytes_sent,
             request_id=record.request_id.decode("latin-1"),
             trace=record.traceparent.decode("latin-1"),
+            shadow_denied=record.shadow_denied,
         )
     )
 

@@ -1,10 +1,15 @@
-"""Counters and histograms of one proxy under Envoy's names, kept as plain numbers.
+"""Counters and histograms of one proxy under Envoy's names, kept as plain numbers; sums are made when somebody reads.
 
-Source: Envoy docs configuration/upstream/cluster_manager/cluster_stats. Text form: Prometheus exposition format 0.0.4.
+Source: Envoy docs configuration/upstream/cluster_manager/cluster_stats, configuration/http/http_conn_man/stats,
+configuration/listeners/stats. How they are written stands in `mesh.telemetry.stats_text`.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+Sample = tuple[str, dict[str, str], float]
 
 # Upper bounds in milliseconds, as Envoy's default histogram buckets.
 TIME_BUCKETS_MS = (
@@ -44,70 +49,144 @@ class Histogram:
         self.counts[bisect_left(TIME_BUCKETS_MS, span_ms)] += 1
         self.sum_ms += span_ms
 
-
-class ClusterStats:
-    """What happened towards one cluster."""
-
-    __slots__ = (
-        "connect_fail",
-        "connections_total",
-        "per_try_timeouts",
-        "requests_by_status",
-        "retry",
-        "retry_limit_exceeded",
-        "retry_overflow",
-        "retry_success",
-        "time_ms",
-        "timeouts",
-    )
-
-    def __init__(self) -> None:
-        self.requests_by_status: dict[int, int] = {}
-        self.connections_total = 0
-        self.connect_fail = 0
-        self.timeouts = 0
-        self.per_try_timeouts = 0
-        self.retry = 0
-        self.retry_success = 0
-        self.retry_overflow = 0
-        self.retry_limit_exceeded = 0
-        self.time_ms = Histogram()
-
-    def complete(self, status: int, time_ms: float) -> None:
-        """Count a request that has ended; status 0: the client went away before an answer."""
-        counts = self.requests_by_status
-        counts[status] = counts.get(status, 0) + 1
-        self.time_ms.add(time_ms)
-
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        """Yield (name, labels, value) under Envoy's names."""
-        yield "upstream_rq_completed", {}, sum(self.requests_by_status.values())
-        for status in sorted(self.requests_by_status):
-            yield "upstream_rq", {"envoy_response_code": str(status)}, self.requests_by_status[status]
-        yield "upstream_cx_total", {}, self.connections_total
-        yield "upstream_cx_connect_fail", {}, self.connect_fail
-        yield "upstream_rq_timeout", {}, self.timeouts
-        yield "upstream_rq_per_try_timeout", {}, self.per_try_timeouts
-        yield "upstream_rq_retry", {}, self.retry
-        yield "upstream_rq_retry_success", {}, self.retry_success
-        yield "upstream_rq_retry_overflow", {}, self.retry_overflow
-        yield "upstream_rq_retry_limit_exceeded", {}, self.retry_limit_exceeded
+    def samples(self, name: str) -> Iterator[Sample]:
+        """Yield the buckets, each with all below it, then sum and count."""
         total = 0
-        for bound, count in zip((*map(str, TIME_BUCKETS_MS), "+Inf"), self.time_ms.counts, strict=True):
+        for bound, count in zip((*map(str, TIME_BUCKETS_MS), "+Inf"), self.counts, strict=True):
             total += count
-            yield "upstream_rq_time_bucket", {"le": bound}, total
-        yield "upstream_rq_time_sum", {}, self.time_ms.sum_ms
-        yield "upstream_rq_time_count", {}, total
+            yield f"{name}_bucket", {"le": bound}, total
+        yield f"{name}_sum", {}, self.sum_ms
+        yield f"{name}_count", {}, total
 
 
-def exposition(samples: Iterable[tuple[str, dict[str, str], float]]) -> str:
-    """Write samples as Prometheus text."""
-    lines = []
-    for name, labels, value in samples:
-        inside = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
-        lines.append(f"{name}{{{inside}}} {value:g}" if inside else f"{name} {value:g}")
-    return "\n".join(lines) + "\n"
+@attrs.define(eq=False)
+class ClusterStats:
+    """What happened towards one cluster. Requests by status are final answers; every try counts in `requests_total`."""
+
+    requests_by_status: dict[int, int] = attrs.field(factory=dict)
+    retried_by_status: dict[int, int] = attrs.field(factory=dict)
+    time_ms: Histogram = attrs.field(factory=Histogram)
+    requests_total: int = 0
+    pending_total: int = 0
+    timeouts: int = 0
+    per_try_timeouts: int = 0
+    per_try_idle_timeouts: int = 0
+    max_duration_reached: int = 0
+    retry: int = 0
+    retry_success: int = 0
+    retry_overflow: int = 0
+    retry_limit_exceeded: int = 0
+    retry_backoff_exponential: int = 0
+    retry_backoff_ratelimited: int = 0
+    replay_abandoned: int = 0
+    rx_reset: int = 0
+    tx_reset: int = 0
+    cancelled: int = 0
+    none_healthy: int = 0
+    connections_total: int = 0
+    connect_fail: int = 0
+    connect_timeout: int = 0
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield (name, labels, value) under Envoy's names."""
+        yield from _by_status("upstream_rq", self.requests_by_status)
+        yield "upstream_rq_completed", {}, _answered(self.requests_by_status)
+        yield from _by_status("retry.upstream_rq", self.retried_by_status)
+        for name, field in _CLUSTER_COUNTERS:
+            yield name, {}, getattr(self, field)
+        yield from self.time_ms.samples("upstream_rq_time")
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+_CLUSTER_COUNTERS = (
+    ("upstream_rq_total", "requests_total"),
+    ("upstream_rq_pending_total", "pending_total"),
+    ("upstream_rq_timeout", "timeouts"),
+    ("upstream_rq_per_try_timeout", "per_try_timeouts"),
+    ("upstream_rq_per_try_idle_timeout", "per_try_idle_timeouts"),
+    ("upstream_rq_max_duration_reached", "max_duration_reached"),
+    ("upstream_rq_retry", "retry"),
+    ("upstream_rq_retry_success", "retry_success"),
+    ("upstream_rq_retry_overflow", "retry_overflow"),
+    ("upstream_rq_retry_limit_exceeded", "retry_limit_exceeded"),
+    ("upstream_rq_retry_backoff_exponential", "retry_backoff_exponential"),
+    ("upstream_rq_retry_backoff_ratelimited", "retry_backoff_ratelimited"),
+    ("upstream_rq_rx_reset", "rx_reset"),
+    ("upstream_rq_tx_reset", "tx_reset"),
+    ("upstream_rq_cancelled", "cancelled"),
+    ("retry_or_shadow_abandoned", "replay_abandoned"),
+    ("upstream_cx_none_healthy", "none_healthy"),
+    ("upstream_cx_total", "connections_total"),
+    ("upstream_cx_connect_fail", "connect_fail"),
+    ("upstream_cx_connect_timeout", "connect_timeout"),
+)
+
+
+@attrs.define(eq=False)
+class ListenerStats:
+    """What happened at one listener, and, where it speaks HTTP, to its requests."""
+
+    connections_total: int = 0
+    connections_active: int = 0
+    connections_over_duration: int = 0
+    requests_total: int = 0
+    requests_by_status: dict[int, int] = attrs.field(factory=dict)  # of those that have ended; 0: the client left
+    time_ms: Histogram = attrs.field(factory=Histogram)
+    no_route: int = 0
+    redirects: int = 0
+    direct_responses: int = 0
+
+    def connection_samples(self) -> Iterator[Sample]:
+        """Yield what Envoy counts for the listener and for what handles its connections alike."""
+        yield "downstream_cx_total", {}, self.connections_total
+        yield "downstream_cx_active", {}, self.connections_active
+        yield "downstream_cx_destroy", {}, self.connections_total - self.connections_active
+
+    def http_samples(self) -> Iterator[Sample]:
+        """Yield what Envoy's HTTP connection manager counts."""
+        by_status = self.requests_by_status
+        yield from self.connection_samples()
+        yield "downstream_cx_max_duration_reached", {}, self.connections_over_duration
+        yield "downstream_rq_total", {}, self.requests_total
+        yield "downstream_rq_active", {}, self.requests_total - sum(by_status.values())
+        yield "downstream_rq_completed", {}, _answered(by_status)
+        yield "downstream_rq_rx_reset", {}, by_status.get(0, 0)
+        yield from _by_class("downstream_rq_xx", by_status)
+        yield "no_route", {}, self.no_route
+        yield "rq_redirect", {}, self.redirects
+        yield "rq_direct_response", {}, self.direct_responses
+        yield from self.time_ms.samples("downstream_rq_time")
+
+
+def count_completed(listener: ListenerStats, cluster: ClusterStats | None, status: int, span_ms: float) -> None:
+    """Count a request that has ended; status 0: the client went away before an answer. One call, for every request."""
+    counts = listener.requests_by_status
+    counts[status] = counts.get(status, 0) + 1
+    bucket = bisect_left(TIME_BUCKETS_MS, span_ms)
+    times = listener.time_ms
+    times.counts[bucket] += 1
+    times.sum_ms += span_ms
+    if cluster is not None:
+        counts = cluster.requests_by_status
+        counts[status] = counts.get(status, 0) + 1
+        times = cluster.time_ms
+        times.counts[bucket] += 1
+        times.sum_ms += span_ms
+
+
+def _answered(by_status: Mapping[int, int]) -> int:
+    return sum(count for status, count in by_status.items() if status)
+
+
+def _by_status(name: str, by_status: Mapping[int, int]) -> Iterator[Sample]:
+    """Yield a count for each status and each class of them."""
+    for status in sorted(by_status):
+        if status:
+            yield name, {"envoy_response_code": str(status)}, by_status[status]
+    yield from _by_class(f"{name}_xx", by_status)
+
+
+def _by_class(name: str, by_status: Mapping[int, int]) -> Iterator[Sample]:
+    for first in range(1, 6):
+        count = sum(count for status, count in by_status.items() if status // 100 == first)
+        if count or first > 1:
+            yield name, {"envoy_response_code_class": str(first)}, count

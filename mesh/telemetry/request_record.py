@@ -26,6 +26,7 @@ class RequestRecord:
         "peer",
         "request_id",
         "route",
+        "shadow_denied",
         "started_at",
         "status",
         "traceparent",
@@ -54,6 +55,7 @@ class RequestRecord:
         self.flags: tuple[ResponseFlag, ...] = ()
         self.detail = ""
         self.route = ""
+        self.shadow_denied = ""  # the detail of the denial that a shadow rule would have been
         self.cluster = ""
         self.upstream = ""
         self.request_id = b""

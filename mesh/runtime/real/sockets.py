@@ -71,6 +71,7 @@ class SocketConnection:
         "peer",
         "remote",
         "secure",
+        "sni",
     )
 
     def __init__(self, reactor: "EpollReactor", sock: socket.socket, *, local: Address, remote: Address) -> None:
@@ -78,6 +79,7 @@ class SocketConnection:
         self.remote = remote
         self.peer: SpiffeId | None = None
         self.secure = False
+        self.sni = ""
         self.closed = False
         self._reactor = reactor
         self._socket = sock

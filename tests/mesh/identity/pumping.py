@@ -57,6 +57,7 @@ class MemoryConnection:
         self.local, self.remote = local, remote
         self.peer: SpiffeId | None = None
         self.secure = False
+        self.sni = ""
         self.other: MemoryConnection
         self.sent: list[int] = []
         self.wire = bytearray()

@@ -80,6 +80,12 @@ def test_without_an_identity_everybody_is_denied(match: PeerMatch) -> None:
     assert Authorizer(everything).decide(None, "pay").verdict is Verdict.DENIED
 
 
+def test_permissive_port_lets_in_who_has_no_identity_and_judges_everybody_else() -> None:
+    authorizer = Authorizer(Permissions(deny=(PeerMatch(spiffe_id=str(WEB)),)), unproven_allowed=True)
+    assert authorizer.decide(None, "").verdict is Verdict.ALLOWED
+    assert authorizer.decide(WEB, "").verdict is Verdict.DENIED
+
+
 def test_explanation_names_the_entry_that_decided() -> None:
     authorizer = Authorizer(Permissions(deny=(exact("spiffe://a/b"),), allow=(prefix("spiffe://mesh.local/"),)))
     assert authorizer.decide(WEB, "") == Decision(Verdict.ALLOWED, prefix("spiffe://mesh.local/"))

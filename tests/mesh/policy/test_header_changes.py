@@ -52,3 +52,11 @@ def test_what_frames_a_message_cannot_be_changed(name: str) -> None:
 def test_a_value_cannot_smuggle_a_line(value: str) -> None:
     with pytest.raises(ValueError, match="line breaks"):
         PreparedChanges([HeaderChanges(add=(("a", value),))])
+
+
+@pytest.mark.parametrize("name", ["*", "content-*", "a b", "a:", "a\r\nb", ""])
+def test_a_name_is_one_header_s(name: str) -> None:
+    # An asterisk at the end would take out all that begin so, the framing and the host among them.
+    for changes in (HeaderChanges(add=((name, "x"),)), HeaderChanges(remove=(name,))):
+        with pytest.raises(ValueError, match="not the name"):
+            PreparedChanges([changes])

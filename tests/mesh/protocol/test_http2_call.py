@@ -5,6 +5,7 @@ from collections.abc import Callable
 import h2.config
 import h2.connection
 import h2.events
+import hpack
 import pytest
 
 from mesh.model.errors import BrokenConnection, RemoteProtocolError
@@ -152,3 +153,13 @@ def test_pushes_are_refused() -> None:
     pair = Pair()
     pair.call(ok)
     assert pair.server.remote_settings.enable_push == 0
+
+
+@pytest.mark.parametrize("status", [b"abc", b"", b"-1", b"2_00", b"+20", b"20", b"2000", "２００".encode()])
+def test_a_status_is_three_digits(status: bytes) -> None:
+    caller = Http2Caller()
+    caller.call(REQUEST)
+    fields = hpack.Encoder().encode([(b":status", status)])
+    settings, headers = b"\0\0\0\4\0\0\0\0\0", len(fields).to_bytes(3, "big") + b"\1\5\0\0\0\1"
+    with pytest.raises(RemoteProtocolError):
+        caller.receive(settings + headers + fields)

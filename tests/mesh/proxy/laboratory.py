@@ -1,7 +1,7 @@
 """A sidecar between a scripted client and a scripted upstream, over real loopback; no control plane, a fixed snapshot."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -126,6 +126,12 @@ class Lab:
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
+    async def record(self, number: int = 0) -> RequestRecord:
+        """Wait for the record of one request; it may come a moment after the response."""
+        while len(self.records) <= number:
+            await trio.sleep(0.005)
+        return self.records[number]
+
     async def request(self, text: str = "GET / HTTP/1.1\r\nhost: svc\r\n\r\n", body: bytes = b"") -> Response:
         """Send one request on a connection of its own and read the whole response."""
         async with await self.connect() as stream:
@@ -207,3 +213,89 @@ async def with_sidecar(
         with trio.fail_after(20):
             await body(Lab(env, sidecar, records, port))
         nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Fleet:
+    """The scripted upstreams of a laboratory, by the cluster that they are the endpoints of."""
+
+    servers: Mapping[str, Sequence[Upstream]]
+
+    def one(self, cluster: str = "c") -> Upstream:
+        """Return the only endpoint of a cluster."""
+        (server,) = self.servers[cluster]
+        return server
+
+    def calls(self, cluster: str = "c") -> list[int]:
+        """Return how many requests each endpoint of a cluster has seen."""
+        return [len(server.calls) for server in self.servers[cluster]]
+
+
+def run_fleet(
+    tmp_path: Any,
+    body: Callable[[Lab, Fleet], Awaitable[None]],
+    upstreams: Mapping[str, Sequence[list[Handler]]],
+    *,
+    routes: Sequence[Route] = (),
+    cluster: Mapping[str, Any] | None = None,
+    listeners: Callable[[int, Fleet], Sequence[Part]] | None = None,
+) -> None:
+    """Run `body` with a sidecar in front of scripted upstreams: lists of handlers, one for each endpoint of each cluster.
+
+    `routes` are those of one HTTP outbound; `listeners` says otherwise. `cluster`: fields of all clusters.
+    """
+
+    async def main() -> None:
+        fleet = Fleet({name: [Upstream(handlers) for handlers in lists] for name, lists in upstreams.items()})
+        async with trio.open_nursery() as nursery:
+            for servers in fleet.servers.values():
+                for server in servers:
+                    await nursery.start(server.serve)
+            await with_sidecar(
+                tmp_path,
+                lambda port: [
+                    *fleet_clusters(fleet, cluster or {}),
+                    *(listeners(port, fleet) if listeners else [http_outbound(port, routes)]),
+                ],
+                lambda lab: body(lab, fleet),
+            )
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def fleet_clusters(fleet: Fleet, fields: Mapping[str, Any]) -> list[Part]:
+    """Return a cluster for each group of upstreams, and its endpoints."""
+    parts: list[Part] = []
+    for name, servers in fleet.servers.items():
+        endpoints = [Endpoint(name=f"{name}-{i}", address=server.address) for i, server in enumerate(servers)]
+        parts.append(Cluster(name=name, protocol=Protocol.HTTP, **fields))
+        parts.append(ClusterEndpoints(cluster=name, endpoints=tuple(endpoints)))
+    return parts
+
+
+def http_outbound(port: int, routes: Sequence[Route]) -> OutboundListener:
+    """Return an outbound HTTP listener."""
+    return OutboundListener(
+        name="out", address=Address("127.0.0.1", port), protocol=Protocol.HTTP, routes=tuple(routes)
+    )
+
+
+def flags(record: RequestRecord) -> str:
+    """Return a record's flags as the access log writes them."""
+    return ",".join(flag.value for flag in record.flags)
+
+
+async def ok(call: UpstreamCall) -> None:
+    """Answer 200."""
+    await call.answer()
+
+
+async def sick(call: UpstreamCall) -> None:
+    """Answer 503."""
+    await call.answer(503, b"sick")
+
+
+async def silent(call: UpstreamCall) -> None:
+    """Never answer."""
+    await trio.sleep_forever()

@@ -13,7 +13,8 @@ from mesh.model.names import Address
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import Balancer, LoadBalancing
 from mesh.policy.outlier_detection import OutlierDetection
-from mesh.policy.retry import RetryBudget, RetryOn, RetryPolicy
+from mesh.policy.retry import RetryOn, RetryPolicy
+from mesh.policy.retry_budget import RetryBudget
 from mesh.policy.timeout import Timeouts
 from mesh.telemetry.request_record import RequestRecord
 from tests.mesh.proxy.laboratory import (
@@ -359,7 +360,12 @@ def test_malformed_request_is_refused_and_closed(tmp_path: Path) -> None:
             assert response.status == 400
             assert response.headers["connection"] == "close"
         assert not upstream.calls
-        assert {outcome(record) for record in lab.records} == {(400, "DPE", 0)}
+        assert [outcome(record) for record in lab.records] == [(400, "DPE", 0), (400, "DPE", 0), (400, "", 0)]
+        assert [record.detail for record in lab.records] == [
+            "http1.codec_error",
+            "http1.content_length_and_chunked_not_allowed",
+            "missing_host_header",
+        ]
 
     run(tmp_path, [ok], body)
 

@@ -82,14 +82,14 @@ def test_names_are_asked_for_again(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
         assert (await lab.request()).status == 503
         network.known[NAME] = ("127.0.0.2", "127.0.0.1")
         await addresses(lab, ["127.0.0.1", "127.0.0.2"])
-        balancer = lab.sidecar.clusters["api"].balancer
+        selector = lab.sidecar.clusters["api"].selector
         del network.known[NAME]
         asked = len(network.asked)
         while len(network.asked) < asked + 3:
             await trio.sleep(0.01)
         # It keeps what it was, and whoever turned the balancer goes on.
         await addresses(lab, ["127.0.0.1", "127.0.0.2"])
-        assert lab.sidecar.clusters["api"].balancer is balancer
+        assert lab.sidecar.clusters["api"].selector is selector
         lab.sidecar.apply(Snapshot({}))
         asked = len(network.asked)
         await trio.sleep(0.05)
@@ -136,7 +136,9 @@ def test_there_is_no_panic_while_a_later_priority_is_well(tmp_path: Any) -> None
             while len([e for e in cluster.endpoints.values() if e.resolution and e.resolution.failed]) < 3:
                 await trio.sleep(0.01)
         assert not cluster.panicking
-        assert cluster.balancer is not None
-        assert [cluster.balancer.pick().address for _ in range(3)] == [near] * 3
+        # One of four is well, which is thought able to carry 35 % of the traffic; the rest goes to the later priority.
+        picked = [endpoint.address for endpoint in (cluster.pick() for _ in range(200)) if endpoint is not None]
+        assert set(picked) == {near, far}
+        assert 40 <= picked.count(near) <= 100
 
     run(tmp_path, body, None, network=Names({}))

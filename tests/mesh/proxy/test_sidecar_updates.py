@@ -23,6 +23,7 @@ from mesh.model.errors import ConfigError
 from mesh.model.names import Address, SpiffeId
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import Balancer, LoadBalancing
+from mesh.protocol.http1 import RequestParser
 from mesh.runtime.real import wall_clock
 from mesh.runtime.real.randomness import SystemRandomness
 from tests.mesh.proxy.laboratory import Lab, free_port, http_parts, with_sidecar
@@ -61,9 +62,8 @@ def run(tmp_path: Any, body: Any) -> None:
 
 
 def picks(lab: Lab, cluster: str, count: int) -> list[str]:
-    balancer = lab.sidecar.clusters[cluster].balancer
-    assert balancer is not None
-    return [balancer.pick().name for _ in range(count)]
+    picked = [lab.sidecar.clusters[cluster].pick() for _ in range(count)]
+    return [endpoint.name for endpoint in picked if endpoint is not None]
 
 
 def listener(lab: Lab, port: int) -> Any:
@@ -76,9 +76,9 @@ def test_what_is_as_before_goes_on(tmp_path: Any) -> None:
         turns = picks(lab, "a", 2)
         assert untouched.breaker.admit_request()
         plans = listener(lab, lab.port).plan, listener(lab, other).plan
-        balancers = untouched.balancer, touched.balancer
+        selectors = untouched.selector, touched.selector
         lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "b", PLACES[:2])))
-        assert untouched.balancer is balancers[0] and touched.balancer is not balancers[1]
+        assert untouched.selector is selectors[0] and touched.selector is not selectors[1]
         assert sorted([*turns, *picks(lab, "a", 1)]) == ["c-0", "c-1", "c-2"]
         assert untouched.breaker.requests == 1
         assert (listener(lab, lab.port).plan, listener(lab, other).plan) == plans
@@ -106,7 +106,8 @@ def test_a_listener_takes_its_new_plan_and_a_cluster_that_came_back_is_a_new_one
         assert listener(lab, other).plan is not plan
         lab.sidecar.apply(as_pushed(*parts_of(lab.port, "a"), *parts_of(other, "b")))
         assert lab.sidecar.clusters["b"] is not cluster
-        assert listener(lab, other).plan.handle.routes[0].cluster is lab.sidecar.clusters["b"]
+        head, _ = RequestParser().parse(b"GET / HTTP/1.1\r\nhost: b\r\n\r\n")
+        assert listener(lab, other).plan.handle.routes.find(head).cluster is lab.sidecar.clusters["b"]
 
     run(tmp_path, body)
 

@@ -225,6 +225,17 @@ def refused(kind: str, spec: Mapping[str, Any]) -> list[str]:
             "queryParams[0].value: '[' is not a regular expression that RE2 runs: missing ]: [",
         ),
         (
+            "MeshHealthCheck",
+            to({"http": {"requestHeadersToAdd": {"add": [{"name": "Transfer-Encoding", "value": "chunked"}]}}}),
+            "requestHeadersToAdd.add[0].name: header 'Transfer-Encoding' cannot be changed (it frames the message)",
+        ),
+        ("MeshHealthCheck", to({"http": {"path": "/\0"}}), "http.path: expects an absolute path, got '/"),
+        (
+            "MeshHTTPRoute",
+            http(filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["content-*"]}}]),
+            "requestHeaderModifier.remove[0]: expects the name of a header, got 'content-*'",
+        ),
+        (
             "MeshHTTPRoute",
             http(filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["Host"]}}]),
             "requestHeaderModifier.remove[0]: header 'host' cannot be changed (it frames the message or names its host)",
