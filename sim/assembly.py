@@ -29,6 +29,7 @@ from sim.checks.record_tally import RecordTally
 from sim.host import Host
 from sim.scenario.distributions import Constant
 from sim.scenario.scenario import Scenario
+from sim.scenario.topology import Failure
 from sim.signing_key import make_simulated_signing_key, simulated_signing_key
 from sim.workload.deployment import (
     Edge,
@@ -77,6 +78,7 @@ class SimulatedMesh:
         self.members: dict[str, Member] = {}
         self.control_plane: ControlPlane | None = None
         self.slow_by_instance: dict[str, float] = {}
+        self.failures_by_instance: dict[str, tuple[Failure, ...]] = {}
         self.origin_s = 0.0  # when the scenario began, in seconds of the world
         self.loading = trio.Event()  # users begin
         self._ca_pem = ""
@@ -129,6 +131,14 @@ class SimulatedMesh:
             service = self.members[name].service if name in self.members else None
             if service is not None:
                 service.slow_factor = factor
+
+    def set_failing(self, names: Iterable[str], failures: tuple[Failure, ...]) -> None:
+        """Let instances answer a share of their requests with errors, now and after a restart; nothing is normal."""
+        for name in names:
+            self.failures_by_instance[name] = failures
+            service = self.members[name].service if name in self.members else None
+            if service is not None:
+                service.failures = failures
 
     def replace_resources(self, resources: tuple[Resource, ...]) -> None:
         """Make other resources the truth; a control plane that is down reads them when it is back."""
@@ -198,6 +208,7 @@ class SimulatedMesh:
             settings = service_settings(self.scenario, what)
             member.service = service = make_service(env, settings, self.evidence.services)
             service.slow_factor = self.slow_by_instance.get(host.name, 1.0)
+            service.failures = self.failures_by_instance.get(host.name, ())
             host.spawn("application", service.run)
         member.sidecar = Sidecar(env, self._sidecar_settings(host, what))
         host.spawn("sidecar", member.sidecar.run)
@@ -226,7 +237,7 @@ class SimulatedMesh:
             key_type=KEY_TYPE,
         )
         dataplane = load_resource(document, file="scenario").spec_as(Dataplane)
-        records = RecordTally(self.evidence, host=host.name, origin_s=lambda: self.origin_s)
+        records = RecordTally(self.evidence, host=host.name, workload=what.workload, origin_s=lambda: self.origin_s)
         return SidecarSettings(
             control_plane=client,
             records=records,

@@ -66,7 +66,7 @@ class _Run:
         mesh = self.mesh
         if not await self._wait_ready():
             return
-        mesh.origin_s = trio.current_time()
+        mesh.origin_s = self.evidence.origin_s = trio.current_time()
         world.log.record("scenario.began", "timeline")
         mesh.loading.set()
         watcher = ConvergenceWatcher(mesh)

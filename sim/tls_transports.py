@@ -56,6 +56,7 @@ class ModelledClientConnection:
         self.remote = raw.remote
         self.peer = peer
         self.secure = True
+        self.sni = ""
         self.alpn = alpn
         self.send = raw.send
         self.send_eof = raw.send_eof

@@ -1,7 +1,8 @@
-"""The bytes of a modelled TLS 1.3 handshake: real messages in real records of real sizes, but neither encrypted nor signed.
+"""The bytes of a modelled TLS handshake, of 1.3 where nothing else is said: real messages in real records.
 
-The ClientHello is a genuine one, which protocol detection and SNI routing can read. Encrypted records carry their content
-in the clear, with zeros where the authentication tag stands; signatures and Finished are zeros of the right length.
+Their sizes are real too, but nothing is encrypted or signed. The ClientHello is a genuine one, which protocol detection
+and SNI routing can read. Encrypted records carry their content in the clear, with zeros where the authentication tag
+stands; signatures and Finished are zeros of the right length.
 Source: RFC 8446 sections 4 and 5; the extensions are those that OpenSSL 3.0 sends.
 """
 
@@ -14,8 +15,10 @@ import attrs
 
 from mesh.identity.certificate_path import Fault
 from mesh.identity.handshake import RefusedByPeer
+from mesh.identity.tls_session import NO_COMMON_VERSION
 from mesh.model.errors import BrokenConnection
 from mesh.model.randomness import Random
+from mesh.model.security import TlsVersion
 
 ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
 CLIENT_HELLO, SERVER_HELLO, NEW_SESSION_TICKET, ENCRYPTED_EXTENSIONS = 1, 2, 4, 8
@@ -25,9 +28,17 @@ RECORD_BYTES_MAX = 16384
 TAG = bytes(16)
 CHANGE_CIPHER_SPEC = bytes((20, 3, 3, 0, 1, 1))  # Sent for middleboxes. Source: RFC 8446 appendix D.4.
 
-_SERVER_NAME, _ALPN = 0, 16
+PROTOCOL_VERSION = 70  # the alert. Source: RFC 8446 section 6.2
+
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+VERSION_NUMBER = {TlsVersion.TLS12: 0x0303, TlsVersion.TLS13: 0x0304}  # those that are spoken here, ascending
+_VERSION_BY_NUMBER = {number: version for version, number in VERSION_NUMBER.items()}
+# AES-GCM and ChaCha20 with ECDHE, as OpenSSL orders them.
+_CIPHERS_TLS12 = (0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC02B, 0xC02F)
+_CIPHERS_TLS13 = (0x1302, 0x1303, 0x1301)
+_RENEGOTIATION_INFO = 0x00FF
 _FINISHED = bytes(48)  # SHA-384, as the cipher suite wants
-_TICKET = bytes(200)
+TICKET = bytes(200)
 _SIGNATURE_SCHEMES = (
     0x0403,
     0x0503,
@@ -53,6 +64,7 @@ _ALERT_BY_CODE = {
     48: "unknown ca",
     49: "access denied",
     50: "decode error",
+    PROTOCOL_VERSION: NO_COMMON_VERSION,
     116: "certificate required",
 }
 _CERTIFICATE_FAULTS = frozenset(fault.value for fault in Fault)
@@ -64,6 +76,7 @@ class ClientHello:
 
     server_name: str
     alpn: tuple[str, ...]
+    versions: tuple[TlsVersion, ...] = (TlsVersion.TLS13,)
 
 
 def broken(what: str) -> BrokenConnection:
@@ -74,6 +87,12 @@ def broken(what: str) -> BrokenConnection:
 def record(content_type: int, content: bytes) -> bytes:
     """Return one record without protection."""
     return pack(">BHH", content_type, 0x0303, len(content)) + content
+
+
+def records(messages: bytes) -> bytes:
+    """Return the records of handshake messages without protection."""
+    begins = range(0, len(messages), RECORD_BYTES_MAX)
+    return b"".join(record(HANDSHAKE, messages[begin : begin + RECORD_BYTES_MAX]) for begin in begins)
 
 
 def protected(content_type: int, content: bytes) -> bytes:
@@ -87,13 +106,22 @@ def alert(fault: Fault) -> bytes:
     return protected(ALERT, bytes((2, fault.value)))
 
 
+def version_alert() -> bytes:
+    """Return the fatal alert of a side that speaks none of the peer's versions, without protection."""
+    return record(ALERT, bytes((2, PROTOCOL_VERSION)))
+
+
 def message(kind: int, body: bytes) -> bytes:
     """Return one handshake message."""
     return bytes((kind,)) + len(body).to_bytes(3) + body
 
 
-def client_hello(server_name: str, alpn: Sequence[str], random: Random) -> bytes:
-    """Return the first record of a client."""
+def client_hello(
+    server_name: str, alpn: Sequence[str], random: Random, versions: Sequence[TlsVersion] = (TlsVersion.TLS13,)
+) -> bytes:
+    """Return the first record of a client that speaks `versions`, ascending."""
+    numbers = [VERSION_NUMBER[version] for version in reversed(versions)]
+    newest = versions[-1] is TlsVersion.TLS13
     extensions = []
     if server_name and not _is_address(server_name):
         name = server_name.encode("idna")
@@ -110,13 +138,18 @@ def client_hello(server_name: str, alpn: Sequence[str], random: Random) -> bytes
     extensions += [
         _extension(22, b""),  # encrypt_then_mac
         _extension(23, b""),  # extended_master_secret
-        _extension(13, _signature_schemes()),
-        _extension(43, b"\x02\x03\x04"),  # supported_versions: TLS 1.3 alone
-        _extension(45, b"\x01\x01"),  # psk_key_exchange_modes
-        _extension(51, _vector(2, pack(">H", 29) + _vector(2, random.randbytes(32)))),  # key_share
+        _extension(13, signature_schemes()),
     ]
+    if newest:
+        extensions += [
+            _extension(_SUPPORTED_VERSIONS, _vector(1, pack(f">{len(numbers)}H", *numbers))),
+            _extension(45, b"\x01\x01"),  # psk_key_exchange_modes
+            _extension(51, _vector(2, pack(">H", 29) + _vector(2, random.randbytes(32)))),  # key_share
+        ]
+    ciphers = (*(_CIPHERS_TLS13 if newest else ()), *(_CIPHERS_TLS12 if TlsVersion.TLS12 in versions else ()))
+    ciphers = (*ciphers, _RENEGOTIATION_INFO)
     body = b"\x03\x03" + random.randbytes(32) + _vector(1, random.randbytes(32))
-    body += _vector(2, pack(">4H", 0x1302, 0x1303, 0x1301, 0x00FF)) + b"\x01\x00" + _vector(2, b"".join(extensions))
+    body += _vector(2, pack(f">{len(ciphers)}H", *ciphers)) + b"\x01\x00" + _vector(2, b"".join(extensions))
     hello = message(CLIENT_HELLO, body)
     return pack(">BHH", HANDSHAKE, 0x0301, len(hello)) + hello
 
@@ -131,6 +164,7 @@ def read_client_hello(body: bytes) -> ClientHello:
         end = position + 2 + unpack_from(">H", body, position)[0]
         position += 2
         server_name, alpn = "", []
+        numbers = unpack_from(">H", body)
         while position < end:
             kind, size = unpack_from(">HH", body, position)
             data = body[position + 4 : position + 4 + size]
@@ -139,16 +173,44 @@ def read_client_hello(body: bytes) -> ClientHello:
                 server_name = data[5:].decode("ascii")
             elif kind == _ALPN:
                 alpn = [part.decode("ascii") for part in _split(data[2:])]
+            elif kind == _SUPPORTED_VERSIONS:
+                numbers = unpack_from(f">{data[0] // 2}H", data, 1)
     except (IndexError, ValueError, StructError) as error:
         raise broken("the ClientHello cannot be read") from error
-    return ClientHello(server_name=server_name, alpn=tuple(alpn))
+    versions = tuple(_VERSION_BY_NUMBER[number] for number in sorted(numbers) if number in _VERSION_BY_NUMBER)
+    return ClientHello(server_name=server_name, alpn=tuple(alpn), versions=versions)
 
 
 def server_hello(random: Random) -> bytes:
     """Return the record with which a server agrees to TLS 1.3."""
-    extensions = _extension(43, b"\x03\x04") + _extension(51, pack(">H", 29) + _vector(2, random.randbytes(32)))
+    extensions = _extension(_SUPPORTED_VERSIONS, b"\x03\x04")
+    extensions += _extension(51, pack(">H", 29) + _vector(2, random.randbytes(32)))
     body = b"\x03\x03" + random.randbytes(32) + _vector(1, random.randbytes(32))
     return record(HANDSHAKE, message(SERVER_HELLO, body + b"\x13\x02\x00" + _vector(2, extensions)))
+
+
+def server_hello_tls12(random: Random, alpn: str | None) -> bytes:
+    """Return the record with which a server agrees to TLS 1.2."""
+    extensions = b"" if alpn is None else _extension(_ALPN, _vector(2, _vector(1, alpn.encode())))
+    extensions += _extension(23, b"") + _extension(0xFF01, b"\x00")  # extended_master_secret, renegotiation_info
+    body = b"\x03\x03" + random.randbytes(32) + _vector(1, random.randbytes(32)) + b"\xc0\x2c\x00"
+    return record(HANDSHAKE, message(SERVER_HELLO, body + _vector(2, extensions)))
+
+
+def read_server_hello(body: bytes) -> tuple[TlsVersion, str | None]:
+    """Return the version that the server chose, and the protocol where it says that here, in TLS 1.2."""
+    position = 2 + 32
+    position += 1 + body[position] + 3
+    end, position = position + 2 + int.from_bytes(body[position : position + 2]), position + 2
+    version, alpn = TlsVersion.TLS12, None
+    while position < end:
+        kind, size = unpack_from(">HH", body, position)
+        if kind == _SUPPORTED_VERSIONS:
+            version = TlsVersion.TLS13
+        elif kind == _ALPN:
+            alpn = body[position + 7 : position + 4 + size].decode("ascii")
+        position += 4 + size
+    return version, alpn
 
 
 def encrypted_extensions(alpn: str | None) -> bytes:
@@ -164,9 +226,7 @@ def read_encrypted_extensions(body: bytes) -> str | None:
 
 def certificate_request() -> bytes:
     """Return the record in which a server asks for a certificate."""
-    return protected(
-        HANDSHAKE, message(CERTIFICATE_REQUEST, b"\x00" + _vector(2, _extension(13, _signature_schemes())))
-    )
+    return protected(HANDSHAKE, message(CERTIFICATE_REQUEST, b"\x00" + _vector(2, _extension(13, signature_schemes()))))
 
 
 def certificates(chain_der: Iterable[bytes]) -> bytes:
@@ -193,7 +253,7 @@ def proof(signature_bytes: int) -> bytes:
 
 def session_ticket() -> bytes:
     """Return the record that a server sends behind the handshake. It is never used: nothing is resumed here."""
-    body = pack(">LL", 7200, 0) + _vector(1, bytes(8)) + _vector(2, _TICKET) + b"\x00\x00"
+    body = pack(">LL", 7200, 0) + _vector(1, bytes(8)) + _vector(2, TICKET) + b"\x00\x00"
     return protected(HANDSHAKE, message(NEW_SESSION_TICKET, body))
 
 
@@ -286,7 +346,8 @@ def _split(data: bytes) -> list[bytes]:
     return parts
 
 
-def _signature_schemes() -> bytes:
+def signature_schemes() -> bytes:
+    """Return the list of signatures that are understood."""
     return _vector(2, pack(f">{len(_SIGNATURE_SCHEMES)}H", *_SIGNATURE_SCHEMES))
 
 

@@ -54,8 +54,13 @@ class CircuitBreaker:
             yield remaining, max(most - held, 0)
 
     def replace_limits(self, limits: CircuitBreakingLimits) -> None:
-        """Apply new limits to what is open: nothing is closed, a count above its new limit only admits no more."""
+        """Apply new limits to what is open: a count above its new limit admits no more."""
         self.limits = limits
+
+    @property
+    def has_connections_to_spare(self) -> bool:
+        """More connections are open than may be: the limit was lowered, or hosts took the one that each may have."""
+        return self.connections > self.limits.connections_max
 
     def admit_request(self) -> bool:
         """Take a place for a try that is sent. False: answer 503, flag UO."""

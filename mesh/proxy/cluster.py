@@ -102,6 +102,8 @@ class ClusterState:
         self.breaker.replace_limits(config.circuit_breaking)
         self.pool.connect_timeout_s = config.timeouts.connect_s
         self._replace_endpoints(endpoints)
+        for endpoint in self.endpoints.values():
+            self.pool.close_surplus(endpoint)
         self._checks.update(config, self.endpoints.values())
         self._rebuild()
 

@@ -97,7 +97,7 @@ def listener_plans(
                 plan = inbound_plan(listener, cluster_of, own_id, None if before is None else before.plan)
             else:
                 plan = outbound_plan(listener, cluster_of)
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:  # The latter from a rate over no time.
             violations.append(Violation(path=part_key(listener), message=str(error)))
             continue
         plans[listener.address] = Planned(listener, own_id, plan)

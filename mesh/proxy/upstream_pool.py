@@ -284,6 +284,9 @@ class UpstreamPool:
         if endpoint.removed or not endpoint.healthy or upstream.era != self.era:
             self.discard(upstream)
             return
+        if self._breaker.has_connections_to_spare and endpoint.connections > 1:
+            self.discard(upstream)
+            return
         upstream.idle = True
         upstream.idle_since = self._reactor.now()
         endpoint.idle.append(upstream)
@@ -291,6 +294,16 @@ class UpstreamPool:
             endpoint.waiting.wake()
         if upstream.disturbed:
             upstream.look_again()
+
+    def close_surplus(self, endpoint: UpstreamEndpoint) -> None:
+        """Close idle connections while there are more than the breaker allows; each endpoint may keep one.
+
+        A lowered limit thus holds at once, as in Envoy, where a changed cluster begins with an empty pool.
+        """
+        while endpoint.idle and endpoint.connections > 1 and self._breaker.has_connections_to_spare:
+            upstream = endpoint.idle.pop(0)  # The one idle for longest.
+            upstream.idle = False
+            self.discard(upstream)
 
     def discard(self, upstream: UpstreamConnection) -> None:
         """Close a connection that cannot be used again."""

@@ -31,5 +31,6 @@ def _build(match: dict[str, Any]) -> PeerMatch:
     return PeerMatch(
         spiffe_id_kind=MatchKind(who["type"]) if who else MatchKind.EXACT,
         spiffe_id=who["value"] if who else "",
-        sni=match["sni"]["value"] if "sni" in match else "",
+        # In lower case, as connections have it: a denial that is written otherwise would deny nobody.
+        sni=match["sni"]["value"].lower() if "sni" in match else "",
     )

@@ -44,6 +44,18 @@ class InsecureRequest:
     what: str
 
 
+class ProxyLog:
+    """What proxies answered and why, as moments of the run at which requests began.
+
+    `answers`: by status, at the callers' proxies; `flags`: by response flag (`UO`), at all proxies; `shadow_denials`: by service.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[int, list[float]] = {}
+        self.flags: dict[str, list[float]] = {}
+        self.shadow_denials: dict[str, list[float]] = {}
+
+
 class TryLog:
     """Requests that outbound proxies sent, by service: `(start_s, tries)` each."""
 
@@ -65,10 +77,12 @@ class Evidence:
     users: UserLog
     services: ServiceTally
     tries: TryLog = attrs.Factory(TryLog)
+    proxies: ProxyLog = attrs.Factory(ProxyLog)
     occurrences: list[Occurrence] = attrs.Factory(list)
     config_changes: list[ConfigChange] = attrs.Factory(list)
     insecure: list[InsecureRequest] = attrs.Factory(list)
     secure_requests: int = 0
+    origin_s: float = 0.0  # when the run began, in seconds of the reactors' clock
     hops: int = 0  # HTTP requests that went through two sidecars to an application
 
     def faults(self) -> list[Occurrence]:

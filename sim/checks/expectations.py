@@ -8,7 +8,7 @@ from mesh.model.durations import format_duration
 from sim.checks.evidence import Evidence, Verdict
 from sim.checks.intervals import STEPS_PER_WINDOW, Interval, judged_intervals, windows
 from sim.checks.measurements import Measurements
-from sim.scenario.expression import RATE, SPAN, Comparison, Expression, Number, evaluate
+from sim.scenario.expression import RATE, SPAN, Comparison, Expression, Metric, Number, Operation, evaluate
 from sim.scenario.promises import Expectation, Span
 
 _PROBE_S = 10.0  # A broken promise without a window is searched for in windows of this length.
@@ -96,8 +96,17 @@ def format_value(value: float, expression: Expression) -> str:
         return format_rounded(value)
     if expression.dimension == RATE:
         return f"{value:.1f}/s"
-    ratio = str(expression).startswith("success(") or "/" in str(expression)
-    return f"{value:.2%}" if ratio else f"{value:g}"
+    return f"{value:.2%}" if _is_ratio(expression) else f"{value:g}"
+
+
+def _is_ratio(expression: Expression) -> bool:
+    match expression:
+        case Operation(symbol=symbol, left=left, right=right):
+            return symbol == "/" or _is_ratio(left) or _is_ratio(right)
+        case Metric(name=name):
+            return name == "success"
+        case Number():
+            return False
 
 
 def format_rounded(seconds: float) -> str:

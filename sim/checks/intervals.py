@@ -19,6 +19,8 @@ def judged_intervals(evidence: Evidence, when: When) -> list[Interval]:
         case Span.DURING:
             spans = [(o.start_s, o.end_s) for o in evidence.occurrences if o.goes_by(when.during)]
             return _clipped(_merged(spans), start_s, end_s)
+        case Span.BETWEEN:
+            return _clipped([when.between_s], start_s, end_s)
         case Span.OUTSIDE_FAULTS:
             return _clipped(_gaps(merged_faults(evidence, grace_s=when.grace_s), start_s, end_s), start_s, end_s)
 

@@ -6,14 +6,16 @@ before the next fault began. Quantiles are over everything that ended, failures 
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from sim.checks.evidence import Evidence
 from sim.checks.intervals import Interval
 from sim.scenario.expression import Metric
+from sim.scenario.measured_place import parse_place
 from sim.scenario.promises import Span
+from sim.workload.observations import Arrival
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -33,6 +35,7 @@ class Measurements:
         self.evidence = evidence
         self._samples: dict[str, tuple[list[float], list[_Sample]]] = {}
         self._tries: dict[str, tuple[list[float], list[int]]] = {}
+        self._moments: dict[Metric, list[float]] = {}
 
     def measure(self, metric: Metric, intervals: Sequence[Interval], span: Span) -> float | None:
         """Return the value over the intervals, in seconds, shares, counts or per second; None with nothing to measure."""
@@ -40,6 +43,8 @@ class Measurements:
             return float(self.evidence.services.events[metric.subject])
         if metric.name in ("retries", "first-tries"):
             return self._count_tries(metric, intervals)
+        if metric.name in _MOMENTS:
+            return self._count_moments(metric, intervals)
         return self._of_samples(metric, intervals, span)
 
     def _of_samples(self, metric: Metric, intervals: Sequence[Interval], span: Span) -> float | None:
@@ -94,6 +99,53 @@ class Measurements:
             rows = sorted(row for name in names for row in by_service.get(name, ()))
             known = self._tries[subject] = ([start for start, _ in rows], [count for _, count in rows])
         return known
+
+    def _count_moments(self, metric: Metric, intervals: Sequence[Interval]) -> float:
+        moments = self._moments.get(metric)
+        if moments is None:
+            moments = self._moments[metric] = sorted(_MOMENTS[metric.name](self.evidence, metric.subject))
+        return float(sum(bisect_left(moments, end_s) - bisect_left(moments, start_s) for start_s, end_s in intervals))
+
+
+def _served(evidence: Evidence, subject: str) -> Iterator[float]:
+    return _arrived(evidence, evidence.services.arrivals, subject)
+
+
+def _opened(evidence: Evidence, subject: str) -> Iterator[float]:
+    return _arrived(evidence, evidence.services.connections, subject)
+
+
+def _arrived(evidence: Evidence, arrivals: Mapping[Arrival, Sequence[float]], subject: str) -> Iterator[float]:
+    place, origin_s = parse_place(subject), evidence.origin_s
+    for arrival, moments in arrivals.items():
+        if place.covers(*arrival):
+            yield from (moment - origin_s for moment in moments)
+
+
+def _answered(evidence: Evidence, subject: str) -> Iterator[float]:
+    for status, moments in evidence.proxies.answers.items():
+        if subject == str(status) or (subject[1:] == "xx" and status // 100 == int(subject[0])):
+            yield from moments
+
+
+def _flagged(evidence: Evidence, subject: str) -> Sequence[float]:
+    return evidence.proxies.flags.get(subject, ())
+
+
+def _shadow_denied(evidence: Evidence, subject: str) -> Iterator[float]:
+    for service, moments in evidence.proxies.shadow_denials.items():
+        if subject in ("*", service):
+            yield from moments
+
+
+# What counts moments: at which ones it happened.
+_MOMENTS: Mapping[str, Callable[[Evidence, str], Iterable[float]]] = {
+    "served": _served,
+    "opened": _opened,
+    "answers": _answered,
+    "flagged": _flagged,
+    "shadow-denied": _shadow_denied,
+}
 
 
 def _statistic(name: str, samples: list[_Sample]) -> float | None:

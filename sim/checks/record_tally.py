@@ -1,4 +1,5 @@
-"""Takes the request records of one sidecar and keeps what checks and totals need: who was proven, how many tries.
+"""Takes the request records of one sidecar and keeps what checks and totals need: who was proven, how many
+tries, which answers and flags.
 
 One a sidecar; called on the request path, so it only counts.
 """
@@ -13,9 +14,10 @@ from sim.checks.evidence import Evidence, InsecureRequest
 class RecordTally:
     """A RecordSink. `origin_s` is when the scenario began, in seconds of the reactor's clock."""
 
-    def __init__(self, evidence: Evidence, *, host: str, origin_s: Callable[[], float]) -> None:
+    def __init__(self, evidence: Evidence, *, host: str, workload: str, origin_s: Callable[[], float]) -> None:
         self._evidence = evidence
         self._host = host
+        self._workload = workload
         self._origin_s = origin_s
         tries = evidence.tries.by_service
         self._rows_by_cluster = {
@@ -25,6 +27,9 @@ class RecordTally:
 
     def append(self, record: RequestRecord) -> None:
         """Count one request or connection."""
+        if record.flags:
+            for flag in record.flags:
+                self._evidence.proxies.flags.setdefault(flag.value, []).append(self._began_s(record))
         if record.inbound:
             evidence = self._evidence
             if record.peer:
@@ -33,12 +38,18 @@ class RecordTally:
                 self._append_insecure(record)
             if record.method and record.upstream:
                 evidence.hops += 1
-        elif record.tries and record.method:
-            rows = self._rows_by_cluster.get(record.cluster)
+            if record.shadow_denied:
+                evidence.proxies.shadow_denials.setdefault(self._workload, []).append(self._began_s(record))
+        elif record.method:
+            began_s = self._began_s(record)
+            self._evidence.proxies.answers.setdefault(record.status, []).append(began_s)
+            rows = self._rows_by_cluster.get(record.cluster) if record.tries else None
             if rows is not None:
-                rows.append((record.started_at - self._origin_s(), record.tries))
+                rows.append((began_s, record.tries))
+
+    def _began_s(self, record: RequestRecord) -> float:
+        return record.started_at - self._origin_s()
 
     def _append_insecure(self, record: RequestRecord) -> None:
         what = f"{record.method.decode('latin-1')} {record.path.decode('latin-1')}".strip() or "connection"
-        at_s = record.started_at - self._origin_s()
-        self._evidence.insecure.append(InsecureRequest(host=self._host, at_s=at_s, what=what))
+        self._evidence.insecure.append(InsecureRequest(host=self._host, at_s=self._began_s(record), what=what))

@@ -17,6 +17,7 @@ from sim.network.rules import Partition as PartitionRule
 from sim.scenario.timeline import (
     Apply,
     ControlPlaneDown,
+    Fail,
     Kill,
     Latency,
     Loss,
@@ -26,6 +27,7 @@ from sim.scenario.timeline import (
     Slow,
     TimelineEntry,
 )
+from sim.scenario.topology import Failure
 
 
 class Active(Protocol):
@@ -97,6 +99,8 @@ def begin(entry: TimelineEntry, mesh: SimulatedMesh) -> Active:
             return RuleActive(_delay(mesh, entry, entry.verb))
         case Slow(target=target, zone=zone, factor=factor):
             return _slow(mesh, target, zone, factor)
+        case Fail(target=target, zone=zone, failures=failures):
+            return _fail(mesh, target, zone, failures)
         case Kill(target=target, zone=zone):
             return _kill(mesh.instances(target, zone))
         case ControlPlaneDown():
@@ -164,6 +168,23 @@ def _slow(mesh: SimulatedMesh, target: str, zone: str, factor: float) -> Active:
         )
 
     return Undone(undo, worked, worked())
+
+
+def _fail(mesh: SimulatedMesh, target: str, zone: str, failures: tuple[Failure, ...]) -> Active:
+    members = mesh.instances(target, zone)
+    names = [member.name for member in members]
+    before = {name: mesh.failures_by_instance.get(name, ()) for name in names}
+    mesh.set_failing(names, failures)
+    services = {member.what.workload for member in members}
+
+    def undo() -> None:
+        for name in names:
+            mesh.set_failing([name], before[name])
+
+    def failed() -> int:
+        return sum(count for key, count in mesh.evidence.services.failed.items() if key[0] in services)
+
+    return Undone(undo, failed, failed())
 
 
 def _kill(members: list[Member]) -> Active:

@@ -17,7 +17,7 @@ LINGER_NS = NS_PER_S  # As the real reactor's: a reset would take from the peer 
 class SimConnection:
     """A byte stream for pumps. See `Connection` for what each method promises."""
 
-    __slots__ = ("_reactor", "_socket", "_watcher", "local", "peer", "remote", "secure")
+    __slots__ = ("_reactor", "_socket", "_watcher", "local", "peer", "remote", "secure", "sni")
 
     def __init__(self, reactor: "SimReactor", socket: Socket) -> None:
         self._reactor = reactor
@@ -27,6 +27,7 @@ class SimConnection:
         self.remote: Address = socket.remote
         self.peer: SpiffeId | None = None
         self.secure = False
+        self.sni = ""
 
     def receive_now(self) -> bytes | None:
         """Return bytes that are there, b"" at the end of the stream, None when `receive` would park."""

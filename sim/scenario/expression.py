@@ -48,6 +48,11 @@ METRICS: Mapping[str, tuple[int, str]] = {
     "retries": (SHARE, "service"),
     "first-tries": (SHARE, "service"),
     "count": (SHARE, "event"),
+    "served": (SHARE, "place"),
+    "opened": (SHARE, "place"),
+    "answers": (SHARE, "status"),
+    "flagged": (SHARE, "flag"),
+    "shadow-denied": (SHARE, "service"),
 }
 
 

@@ -20,7 +20,7 @@ class Names:
     kind_by_service: Mapping[str, str]
     zones_by_service: Mapping[str, tuple[str, ...]]
     operations_by_service: Mapping[str, tuple[str, ...]]
-    instances: tuple[str, ...]
+    instances: tuple[str, ...]  # those that the timeline starts, too
     events: tuple[str, ...]  # service.event
     journeys: tuple[str, ...]  # journey, workload.journey
     requests: tuple[str, ...]  # METHOD service/path
@@ -39,19 +39,27 @@ class Names:
         for name, workload in workloads.items():
             for journey, steps in _map(workload.get("journeys")).items():
                 journeys += [journey, f"{name}.{journey}"]
-                requests += [step for step in _list(steps) if isinstance(step, str)]
+                written = [_map(step).get("request", step) for step in _list(steps)]
+                requests += [step for step in written if isinstance(step, str)]
         return cls(
             zones=zones,
             kind_by_service={name: _text(service.get("kind"), "http") for name, service in services.items()},
             zones_by_service={name: tuple(_map(service.get("instances"))) for name, service in services.items()},
             operations_by_service={name: tuple(_map(s.get("endpoints"))) for name, s in services.items()},
             instances=tuple(
-                instance for name, s in services.items() for instance, _ in instance_names(name, _counts(s))
+                f"{name}-{number}"
+                for name, service in services.items()
+                for number in range(1, _most_started(name, service, _list(data.get("timeline"))) + 1)
             ),
             events=tuple(dict.fromkeys(events)),
             journeys=tuple(dict.fromkeys(journeys)),
             requests=tuple(dict.fromkeys(requests)),
         )
+
+    def kind_of(self, target: str) -> str:
+        """Return what a service, or the service of an instance, speaks; http where the name is unknown."""
+        service = target if target in self.kind_by_service else target.rpartition("-")[0]
+        return self.kind_by_service.get(service, "http")
 
     def refuse_unknown_zone(self, cursor: Cursor) -> None:
         """Note a zone that is not listed in `zones`."""
@@ -82,7 +90,7 @@ class Names:
         elif kind == "redis":
             if verb not in REDIS_VERBS or target:
                 cursor.refuse(f"'{operation}' is no command", f"write one of {', '.join(REDIS_VERBS)}")
-        elif operation not in self.operations_by_service[service]:
+        elif (operation := operation.partition("?")[0]) not in self.operations_by_service[service]:
             known = self.operations_by_service[service]
             cursor.refuse(
                 f"service '{service}' has no endpoint '{operation}'", self._nearest(operation, known, "endpoints")
@@ -102,6 +110,18 @@ def instance_names(service: str, counts: tuple[tuple[str, int], ...]) -> list[tu
 def _counts(service: Mapping[str, Value]) -> tuple[tuple[str, int], ...]:
     instances = _map(service.get("instances"))
     return tuple((zone, count) for zone, count in instances.items() if isinstance(count, int) and 0 <= count <= 1000)
+
+
+def _most_started(name: str, service: Mapping[str, Value], timeline: list[Value]) -> int:
+    """Return how many instances a service may have had, those of `scale` too; none has the number of another."""
+    count_by_zone = dict(_counts(service))
+    started = sum(count_by_zone.values())
+    for entry in timeline:
+        if _map(entry).get("scale") == name:
+            for zone, count in _counts({"instances": _map(entry).get("to")}):
+                started += max(count - count_by_zone.get(zone, 0), 0)
+                count_by_zone[zone] = count
+    return started
 
 
 def _map(value: Value) -> Mapping[str, Value]:

@@ -14,15 +14,20 @@ class Span(enum.Enum):
     ALWAYS = "always"
     OUTSIDE_FAULTS = "outside faults"
     DURING = "during"
+    BETWEEN = "between"
     AT_END = "at end"
 
 
 @attrs.frozen(kw_only=True)
 class When:
-    """When a check is judged. `during`: a name or verb of the timeline; `grace_s` prolongs each fault for OUTSIDE_FAULTS."""
+    """When a check is judged.
+
+    `during`: a name or verb of the timeline; `between_s`: two moments; `grace_s` prolongs each fault for OUTSIDE_FAULTS.
+    """
 
     span: Span = Span.ALWAYS
     during: str = ""
+    between_s: tuple[float, float] = (0.0, 0.0)
     grace_s: float = 0.0
 
 

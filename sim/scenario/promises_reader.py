@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from mesh.model.traffic import ResponseFlag
 from mesh.resources.documents import suggest
 from sim.scenario.expression import METRICS, Comparison, Metric, Number, parse_comparison
+from sim.scenario.measured_place import parse_place
 from sim.scenario.names import Names
 from sim.scenario.promises import (
     BUILTINS,
@@ -21,6 +23,7 @@ from sim.scenario.reading import Cursor
 from sim.scenario.schema import keys, required_keys
 from sim.scenario.timeline import TimelineEntry
 from sim.scenario.topology import Service
+from sim.scenario.units import parse_span
 
 _SPANS = [span.value for span in Span]
 _KEYS_BY_BUILTIN = {
@@ -83,12 +86,19 @@ class PromisesReader:
 
     def _refuse_unknown_subject(self, cursor: Cursor, metric: Metric) -> None:
         wanted = METRICS[metric.name][1]
+        if wanted in ("place", "status"):
+            problem = self._place_problem(metric.subject) if wanted == "place" else _status_problem(metric.subject)
+            if problem is not None:
+                cursor.refuse(f"{metric.name}() {problem[0]}", problem[1])
+            return
         known: Iterable[str]
         match wanted:
             case "journey":
                 known = ("*", *self.names.journeys, *self.names.requests)
             case "service":
                 known = ("*", *self.names.kind_by_service)
+            case "flag":
+                known = tuple(flag.value for flag in ResponseFlag)
             case _:
                 known = self.names.events
         if wanted == "event" and not known and metric.subject.partition(".")[0] in self.names.kind_by_service:
@@ -98,6 +108,20 @@ class PromisesReader:
             if wanted == "event" and not known:
                 hint = "an endpoint says what it counts: POST /charge: {counts: charged, steps: [...]}"
             cursor.refuse(f"{metric.name}() does not know the {wanted} '{metric.subject}'", hint)
+
+    def _place_problem(self, subject: str) -> tuple[str, str] | None:
+        """Return what is wrong with a subject like `stock GET /items in east`, and a hint."""
+        place = parse_place(subject)
+        names = (*self.names.kind_by_service, *self.names.instances)
+        if place.name not in names:
+            return f"does not know the service or instance '{place.name}'", suggest(place.name, names) or ""
+        if place.zone and place.zone not in self.names.zones:
+            return f"does not know the zone '{place.zone}'", suggest(place.zone, self.names.zones) or ""
+        service = place.name if place.name in self.names.kind_by_service else place.name.rpartition("-")[0]
+        operations = self.names.operations_by_service[service]
+        if place.operation and place.operation not in operations:
+            return f"does not know the endpoint '{place.operation}'", suggest(place.operation, operations) or ""
+        return None
 
     def _uncounted(self, comparison: Comparison) -> tuple[str, ...]:
         """Return the events asked for where no endpoint says what it counts: such a check runs, but proves nothing."""
@@ -110,19 +134,33 @@ class PromisesReader:
         cursor = entries.get("when")
         text = cursor.text() if cursor is not None else "always"
         word, _, during = text.partition(" ")
+        if word == "between" and cursor is not None:
+            return When(span=Span.BETWEEN, between_s=self._between(cursor, during))
         if word == "during" and during and cursor is not None:
             if during not in self.faults:
                 hint = suggest(during, self.faults) or f"in the timeline: {', '.join(self.faults) or 'nothing'}"
                 cursor.refuse(f"nothing in the timeline is called '{during}'", hint)
             return When(span=Span.DURING, during=during)
         if cursor is not None and (text not in _SPANS or text == "during"):
-            hint = suggest(text, _SPANS) or "allowed: always, outside faults, during NAME, at end"
+            hint = suggest(text, _SPANS) or "allowed: always, outside faults, during NAME, between 10s and 20s, at end"
             cursor.refuse(f"unknown time '{text}'", hint)
             return When()
         when = When(span=Span(text), grace_s=grace_s)
         if "grace" in entries and when.span is not Span.OUTSIDE_FAULTS:
             entries["grace"].refuse("grace belongs to `when: outside faults`")
         return when
+
+    @staticmethod
+    def _between(cursor: Cursor, text: str) -> tuple[float, float]:
+        begin, _, end = text.partition(" and ")
+        try:
+            span_s = (parse_span(begin), parse_span(end))
+        except ValueError as error:
+            cursor.refuse(str(error), "write between 10s and 20s")
+            return (0.0, 0.0)
+        if span_s[0] >= span_s[1]:
+            cursor.refuse("the second moment must be after the first")
+        return span_s
 
     def _builtin(self, cursor: Cursor) -> Check | None:
         entries = cursor.mapping(keys("builtin"), required_keys("builtin"))
@@ -159,3 +197,12 @@ class PromisesReader:
             cursor.refuse(f"'{cursor.value}' is no endpoint with idempotent: false", hint)
             return ()
         return ((service, operation),)
+
+
+def _status_problem(subject: str) -> tuple[str, str] | None:
+    """Return what is wrong with a subject like `503` or `5xx`, and a hint."""
+    if subject[:1] in ("1", "2", "3", "4", "5") and (
+        subject[1:] == "xx" or (len(subject) == 3 and subject.isdecimal())
+    ):
+        return None
+    return f"does not know the status '{subject}'", "write a status, or a class such as 5xx"

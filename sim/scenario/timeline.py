@@ -9,6 +9,7 @@ import attrs
 
 from mesh.resources.resource import Resource
 from sim.scenario.distributions import Distribution
+from sim.scenario.topology import Failure
 
 Side: TypeAlias = tuple[str, ...]  # names of zones, services or instances
 
@@ -56,6 +57,15 @@ class Slow:
 
 
 @attrs.frozen(kw_only=True)
+class Fail:
+    """Answer with errors instead of working: a service, its instances in one zone, or one instance."""
+
+    target: str
+    zone: str = ""
+    failures: tuple[Failure, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Latency:
     """Change the latency between two sides, both ways: add to it, or replace it."""
 
@@ -78,7 +88,7 @@ class ControlPlaneDown:
 
 
 Change: TypeAlias = Apply | Scale
-Fault: TypeAlias = Partition | Kill | Slow | Latency | Loss | ControlPlaneDown
+Fault: TypeAlias = Partition | Kill | Slow | Fail | Latency | Loss | ControlPlaneDown
 Verb: TypeAlias = Change | Fault
 
 VERB_BY_TYPE: dict[type[Verb], str] = {
@@ -87,6 +97,7 @@ VERB_BY_TYPE: dict[type[Verb], str] = {
     Partition: "partition",
     Kill: "kill",
     Slow: "slow",
+    Fail: "fail",
     Latency: "latency",
     Loss: "loss",
     ControlPlaneDown: "control-plane",
@@ -117,7 +128,7 @@ class TimelineEntry:
                 return f"apply {file}"
             case Partition(sides=sides) | Latency(sides=sides) | Loss(sides=sides):
                 return f"{self.word} {'|'.join('+'.join(side) for side in sides)}"
-            case Scale(service=target) | Kill(target=target) | Slow(target=target):
+            case Scale(service=target) | Kill(target=target) | Slow(target=target) | Fail(target=target):
                 return f"{self.word} {target}"
             case ControlPlaneDown():
                 return "control-plane down"

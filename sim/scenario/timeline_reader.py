@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from mesh.resources.documents import suggest
 from sim.scenario.distribution_reader import read_distribution
+from sim.scenario.failure_reader import read_failures
 from sim.scenario.names import Names
 from sim.scenario.policy_files import read_policy_file
 from sim.scenario.reading import Cursor
@@ -12,6 +13,7 @@ from sim.scenario.schema import VERBS, keys, required_keys
 from sim.scenario.timeline import (
     Apply,
     ControlPlaneDown,
+    Fail,
     Kill,
     Latency,
     Loss,
@@ -81,6 +83,8 @@ class TimelineReader:
                 return Kill(target=target, zone=zone, restart_after_s=restart_s)
             case "slow":
                 return self._slow(entries)
+            case "fail":
+                return self._fail(entries)
             case "latency":
                 return self._latency(entries)
             case "loss":
@@ -115,6 +119,14 @@ class TimelineReader:
         if factor == 0:
             entries["factor"].refuse("must be above 0")
         return Slow(target=target, zone=zone, factor=factor or 1.0)
+
+    def _fail(self, entries: dict[str, Cursor]) -> Fail:
+        target, zone = self._target(entries, "fail")
+        kind = self.names.kind_of(target)
+        if kind != "http":
+            entries["fail"].refuse(f"only http services answer with errors; '{target}' is a {kind} service")
+        failures = read_failures(entries["errors"]) if "errors" in entries else ()
+        return Fail(target=target, zone=zone, failures=failures)
 
     def _target(self, entries: dict[str, Cursor], word: str) -> tuple[str, str]:
         target = self.names.refuse_unknown_target(entries[word], zones=False)

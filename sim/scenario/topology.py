@@ -7,6 +7,7 @@ import attrs
 
 from mesh.model.traffic import Protocol
 from sim.scenario.distributions import Constant, Distribution
+from sim.scenario.headers import Header
 
 
 class ServiceKind(enum.Enum):
@@ -29,11 +30,16 @@ class ServiceKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Operation:
-    """What can be asked of a service: `GET /stock`, `SELECT users`, `SET`."""
+    """What can be asked of a service: `GET /stock?colour=red`, `SELECT users`, `SET`."""
 
     service: str
     verb: str
     target: str = ""
+
+    @property
+    def path(self) -> str:
+        """The target without its query: what endpoints are known by."""
+        return self.target.partition("?")[0]
 
     def __str__(self) -> str:
         return f"{self.service} {self.verb} {self.target}".rstrip()
@@ -53,6 +59,7 @@ class Call:
     operation: Operation
     timeout_s: float = 0.0
     optional: bool = False
+    headers: tuple[Header, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +85,8 @@ class Endpoint:
     """One operation of an HTTP service and what it does.
 
     `counts` names the event that one successful execution adds to: `count(service.event)` in checks.
-    Bodies have the given sizes in bytes; a request's is sent by every caller.
+    Bodies have the given sizes in bytes; a request's is sent by every caller. `headers` go with each answer, failures too.
+    A request without the `required` headers is answered 400.
     """
 
     verb: str
@@ -89,6 +97,8 @@ class Endpoint:
     counts: str = ""
     request_bytes: int = 0
     response_bytes: int = 0
+    headers: tuple[Header, ...] = ()
+    required: tuple[Header, ...] = ()
 
     @property
     def operation(self) -> str:
@@ -121,6 +131,9 @@ class Service:
     work: Distribution = Constant(0.0)
     endpoints: tuple[Endpoint, ...] = ()
     autoscale: Autoscale | None = None
+    labels: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # of its Dataplanes; instance n has the n-th value, round and round
 
     def endpoint(self, verb: str, path: str) -> Endpoint | None:
         return next((e for e in self.endpoints if e.verb == verb and e.path == path), None)

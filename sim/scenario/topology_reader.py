@@ -4,6 +4,10 @@ from pathlib import PurePath
 
 from sim.scenario.distribution_reader import read_distribution
 from sim.scenario.distributions import Constant
+from sim.scenario.failure_reader import read_failures
+from sim.scenario.header_reader import read_headers
+from sim.scenario.headers import Header
+from sim.scenario.label_reader import read_labels
 from sim.scenario.names import Names
 from sim.scenario.reading import Cursor
 from sim.scenario.schema import keys, required_keys
@@ -12,7 +16,6 @@ from sim.scenario.topology import (
     Call,
     ControlPlaneModel,
     Endpoint,
-    Failure,
     Link,
     LinkModel,
     NetworkModel,
@@ -97,6 +100,7 @@ class TopologyReader:
             work=read_distribution(entries["work"], self.folder) if "work" in entries else Constant(0.0),
             endpoints=tuple(self._endpoint(text, entry) for text, entry in endpoints.items()),
             autoscale=self._autoscale(entries["autoscale"]) if "autoscale" in entries else None,
+            labels=read_labels(entries["labels"]) if "labels" in entries else (),
         )
 
     def _instances(self, cursor: Cursor) -> tuple[tuple[str, int], ...]:
@@ -135,24 +139,13 @@ class TopologyReader:
             path=path,
             steps=tuple(self._step(step, 0) for step in steps),
             idempotent=entries["idempotent"].flag() if "idempotent" in entries else verb in _IDEMPOTENT_METHODS,
-            failures=self._failures(entries["errors"]) if "errors" in entries else (),
+            failures=read_failures(entries["errors"]) if "errors" in entries else (),
             counts=counts,
             request_bytes=entries["request"].size() if "request" in entries else 0,
             response_bytes=entries["response"].size() if "response" in entries else 0,
+            headers=read_headers(entries["headers"], drawn=False) if "headers" in entries else (),
+            required=read_headers(entries["requires"], drawn=False) if "requires" in entries else (),
         )
-
-    def _failures(self, cursor: Cursor) -> tuple[Failure, ...]:
-        failures = []
-        for what, entry in cursor.entries().items():
-            status = 0
-            if what != "reset":
-                status = int(what) if what.isdecimal() and 400 <= int(what) <= 599 else -1
-            if status < 0:
-                entry.refuse(f"unknown error '{what}'", "write a status from 400 to 599, or reset")
-            failures.append(Failure(status=status, share=entry.percent()))
-        if sum(failure.share for failure in failures) > 1:
-            cursor.refuse("the shares add up to more than 100%")
-        return tuple(failures)
 
     def _step(self, cursor: Cursor, depth: int) -> Step:
         if isinstance(cursor.value, list):
@@ -181,7 +174,15 @@ class TopologyReader:
             operation=operation,
             timeout_s=entries["timeout"].span(positive=True) if "timeout" in entries else 0.0,
             optional=entries["optional"].flag() if "optional" in entries else False,
+            headers=self._call_headers(entries["headers"], operation.service) if "headers" in entries else (),
         )
+
+    def _call_headers(self, cursor: Cursor, service: str) -> tuple[Header, ...]:
+        kind = self.names.kind_by_service.get(service, "http")
+        if kind != "http":
+            cursor.refuse(f"headers are for HTTP; '{service}' is a {kind} service")
+            return ()
+        return read_headers(cursor, drawn=True)
 
 
 def _refuse_bad_name(cursor: Cursor, name: str) -> None:

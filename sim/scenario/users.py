@@ -6,6 +6,7 @@ from typing import TypeAlias
 import attrs
 
 from sim.scenario.distributions import Distribution
+from sim.scenario.headers import Header
 from sim.scenario.topology import Operation
 
 
@@ -34,9 +35,11 @@ class Think:
 
 @attrs.frozen(kw_only=True)
 class Visit:
-    """One request of a user."""
+    """One request of a user; good when it is answered with 2xx or 3xx and the `expected` headers."""
 
     operation: Operation
+    headers: tuple[Header, ...] = ()
+    expected: tuple[Header, ...] = ()
 
 
 JourneyStep: TypeAlias = Think | Visit
@@ -69,7 +72,11 @@ class ClosedModel:
 
 @attrs.frozen(kw_only=True)
 class Workload:
-    """A group of users. `timeout_s` is their patience with one request; `zones` where they are, by weight."""
+    """A group of users. `timeout_s` is their patience with one request; `zones` where they are, by weight.
+
+    `headers` are those of a user, on all requests of a journey: closed users have their own for good, the others draw anew.
+    `labels` are of their sidecars' Dataplanes.
+    """
 
     name: str
     model: OpenModel | ClosedModel
@@ -77,6 +84,8 @@ class Workload:
     mix: tuple[tuple[str, float], ...]  # (journey, weight)
     zones: tuple[tuple[str, float], ...]  # (zone, weight)
     timeout_s: float = 0.0
+    headers: tuple[Header, ...] = ()
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def entry_services(self) -> tuple[str, ...]:
         """Return the services that its users call, sorted."""

@@ -5,6 +5,8 @@ from pathlib import PurePath
 from mesh.resources.documents import suggest
 from sim.scenario.distribution_reader import read_distribution, read_lines
 from sim.scenario.distributions import Constant
+from sim.scenario.header_reader import read_headers
+from sim.scenario.label_reader import read_labels
 from sim.scenario.names import Names
 from sim.scenario.reading import Cursor
 from sim.scenario.schema import keys, required_keys
@@ -51,6 +53,8 @@ class UsersReader:
             mix=self._mix(entries.get("mix"), journeys),
             zones=self._zones(entries.get("zones"), journeys),
             timeout_s=entries["timeout"].span(positive=True) if "timeout" in entries else 0.0,
+            headers=read_headers(entries["headers"], drawn=True) if "headers" in entries else (),
+            labels=read_labels(entries["labels"]) if "labels" in entries else (),
         )
 
     def _open(self, entries: dict[str, Cursor], cursor: Cursor) -> OpenModel:
@@ -118,9 +122,19 @@ class UsersReader:
         return tuple(journeys)
 
     def _step(self, cursor: Cursor) -> JourneyStep:
+        if isinstance(cursor.value, dict) and "request" in cursor.value:
+            entries = cursor.mapping(keys("request"), required_keys("request"))
+            return Visit(
+                operation=self._request(entries["request"]),
+                headers=read_headers(entries["headers"], drawn=True) if "headers" in entries else (),
+                expected=read_headers(entries["expects"], drawn=False) if "expects" in entries else (),
+            )
         if isinstance(cursor.value, dict):
             entries = cursor.mapping(keys("think"), required_keys("think"))
             return Think(time=read_distribution(entries["think"], self.folder) if "think" in entries else Constant(0.0))
+        return Visit(operation=self._request(cursor))
+
+    def _request(self, cursor: Cursor) -> Operation:
         verb, _, place = cursor.text().partition(" ")
         service, slash, path = place.partition("/")
         if cursor.value and not (slash and verb):
@@ -130,7 +144,7 @@ class UsersReader:
                 cursor.refuse(f"users speak HTTP; '{service}' is a {self.names.kind_by_service[service]} service")
             else:
                 self.names.refuse_unknown_operation(cursor, service, verb, f"/{path}")
-        return Visit(operation=Operation(service=service, verb=verb, target=f"/{path}"))
+        return Operation(service=service, verb=verb, target=f"/{path}")
 
     @staticmethod
     def _mix(cursor: Cursor | None, journeys: tuple[Journey, ...]) -> tuple[tuple[str, float], ...]:

@@ -7,7 +7,7 @@ Emits: counts into the ServiceTally it was given.
 import trio
 
 from mesh.runtime.environment import Connection, Environment
-from sim.scenario.topology import ServiceKind
+from sim.scenario.topology import Failure, ServiceKind
 from sim.workload.database import DatabaseInstance
 from sim.workload.observations import ServiceTally
 from sim.workload.places import Places
@@ -21,8 +21,9 @@ class DatabaseService:
 
     def __init__(self, env: Environment, settings: ServiceSettings, tally: ServiceTally) -> None:
         self.env = env
+        self.failures: tuple[Failure, ...] = ()
         self.settings = settings
-        self._instance = DatabaseInstance(env, settings.service, tally)
+        self._instance = DatabaseInstance(env, settings, tally)
         self._serve = serve_redis if settings.service.kind is ServiceKind.REDIS else serve_postgresql
 
     @property
@@ -46,4 +47,10 @@ class DatabaseService:
             listener.close()
 
     async def _serve_one(self, connection: Connection) -> None:
+        # Clients speak first in both protocols; a probe says nothing.
+        first = await connection.receive()
+        if not first:
+            return
+        connection.unread(first)
+        self._instance.connections.append(self.env.reactor.now())
         await self._serve(connection, self._instance)

@@ -118,9 +118,16 @@ def dataplane_of(scenario: Scenario, member: Instance | Edge, *, address: str, l
         "type": "Dataplane",
         "mesh": scenario.mesh,
         "name": member.name,
-        "labels": {"kuma.io/workload": member.workload, "kuma.io/zone": member.zone},
+        "labels": {**_labels_of(member), "kuma.io/workload": member.workload, "kuma.io/zone": member.zone},
         "networking": {"address": address, "inbound": inbound, "outbound": outbound},
     }
+
+
+def _labels_of(member: Instance | Edge) -> dict[str, str]:
+    if isinstance(member, Edge):
+        return {key: values[0] for key, values in member.users.labels}
+    number = int(member.name.rpartition("-")[2]) - 1
+    return {key: values[number % len(values)] for key, values in member.service.labels}
 
 
 def application_address(service: Service, local: str = LOCAL) -> Address:
@@ -141,6 +148,7 @@ def service_settings(scenario: Scenario, instance: Instance, local: str = LOCAL)
     return ServiceSettings(
         service=instance.service,
         instance=instance.name,
+        zone=instance.zone,
         listen=application_address(instance.service, local),
         address_by_service=outbound_addresses(instance, local),
         called=_endpoints(scenario),

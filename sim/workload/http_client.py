@@ -1,6 +1,6 @@
 """HTTP/1.1 as applications speak it to their sidecar: pooled keep-alive connections, one request at a time on each. For pumps.
 
-Reads responses whole and keeps nothing of them but the status. No retries: those are the mesh's.
+Reads responses whole and keeps nothing of them but the head. No retries: those are the mesh's.
 """
 
 from typing import cast
@@ -18,8 +18,8 @@ class HttpClient:
     def __init__(self, reactor: Reactor, address: Address, *, connections_max: int = CONNECTIONS_MAX) -> None:
         self.pool = ConnectionPool(reactor, address, connections_max=connections_max)
 
-    async def request(self, message: bytes) -> int:
-        """Send a whole request and return the response's status. The pump's deadline applies.
+    async def request(self, message: bytes) -> ResponseHead:
+        """Send a whole request and return the response's head. The pump's deadline applies.
 
         Raises: BrokenConnection (ConnectFailed), RemoteProtocolError, DeadlineExceeded. The connection is then dropped.
         """
@@ -55,7 +55,7 @@ class HttpClient:
             pool.release(pooled)
         else:
             pool.discard(pooled)
-        return head.status
+        return head
 
     @staticmethod
     async def _skip_body(pooled: PooledConnection, head: ResponseHead, data: bytes) -> None:

@@ -1,13 +1,13 @@
 """One instance of an HTTP service: takes requests into its places, runs the steps of the endpoint, answers.
 
 Owns: its places, its pools of connections to the services it calls, its streams of chance.
-Accepts: HTTP/1.1 requests on its address; `slow_factor` may be set while it runs.
+Accepts: HTTP/1.1 requests on its address; `slow_factor` and `failures` may be set while it runs.
 Emits: counts into the ServiceTally it was given. Knows nothing of the mesh but the addresses it calls.
 
 Passes on `traceparent`, `tracestate` and `x-request-id`, as every application in a mesh has to.
 """
 
-from collections.abc import Awaitable
+from collections.abc import MutableSequence
 
 import trio
 
@@ -17,13 +17,14 @@ from mesh.runtime.environment import Connection, Environment
 from sim.scenario.topology import Call, Endpoint, Failure, Parallel, Step, Work
 from sim.workload.database_client import DatabaseClient
 from sim.workload.http_client import HttpClient
-from sim.workload.messages import reply, request_message
-from sim.workload.observations import ServiceTally
+from sim.workload.messages import DrawnHeaders, reply, request_message
+from sim.workload.observations import Arrival, ServiceTally
 from sim.workload.places import Places
 from sim.workload.settings import ServiceSettings
 from sim.workload.steps import CallPlan, Inbound, ParallelPlan, Send, StepFailed, StepPlan, WorkPlan
 
 _RESET = 0  # The status of a failure that is no answer.
+_BAD_REQUEST = 400
 _NOT_FOUND = reply(404, b"no such endpoint\n")
 _NOTHING_TO_PASS_ON = Inbound(b"", b"")
 _FULL = reply(503, b"queue is full\n")
@@ -32,26 +33,53 @@ _FULL = reply(503, b"queue is full\n")
 class _EndpointPlan:
     """One endpoint, compiled."""
 
-    __slots__ = ("answer", "calls", "counted", "counts_deliveries", "failures", "key", "random", "steps")
+    __slots__ = (
+        "answer",
+        "arrivals",
+        "calls",
+        "counted",
+        "counts_deliveries",
+        "failures",
+        "key",
+        "lines",
+        "random",
+        "required",
+        "steps",
+    )
 
-    def __init__(self, endpoint: Endpoint, service: str, steps: tuple[StepPlan, ...], random: Random) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: str,
+        steps: tuple[StepPlan, ...],
+        random: Random,
+        arrivals: MutableSequence[float],
+    ) -> None:
+        self.arrivals = arrivals
+        self.lines = b"".join(line for header in endpoint.headers for line in header.lines())
+        self.required = tuple((header.name.encode(), header.values[0].encode()) for header in endpoint.required)
         self.calls = any(not isinstance(step, Work) for step in endpoint.steps)
         self.counts_deliveries = not endpoint.idempotent
         self.key = (service, endpoint.operation)
         self.counted = f"{service}.{endpoint.counts}" if endpoint.counts else ""
         self.steps = steps
         self.random = random
-        self.answer = reply(200, b"." * endpoint.response_bytes)
+        self.answer = reply(200, b"." * endpoint.response_bytes, self.lines)
         self.failures = endpoint.failures
 
-    def drawn_failure(self) -> Failure | None:
-        """Draw whether this request fails before any work is done."""
-        left = self.random.random()
-        for failure in self.failures:
-            left -= failure.share
-            if left < 0:
-                return failure
-        return None
+    def accepts(self, head: RequestHead) -> bool:
+        """Does a request have the headers that the endpoint requires?"""
+        return all(head.header(name) == value for name, value in self.required)
+
+
+def _drawn_failure(failures: tuple[Failure, ...], random: Random) -> Failure | None:
+    """Draw whether a request fails before any work is done."""
+    left = random.random()
+    for failure in failures:
+        left -= failure.share
+        if left < 0:
+            return failure
+    return None
 
 
 class HttpService:
@@ -62,6 +90,8 @@ class HttpService:
         self.settings = settings
         self.tally = tally
         self.slow_factor = 1.0
+        self.failures: tuple[Failure, ...] = ()  # beside those of its endpoints
+        self._failing = env.randomness.stream("service", "failures")
         service = settings.service
         self.places = Places(env.reactor, concurrency=service.concurrency, queue=service.queue)
         self._http: dict[str, HttpClient] = {}
@@ -71,6 +101,8 @@ class HttpService:
             (endpoint.verb.encode(), endpoint.path.encode()): self._endpoint_plan(endpoint)
             for endpoint in service.endpoints
         }
+        self._strays = self._arrivals("")
+        self._connections = tally.connections_at(self._arrival(""))
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -87,13 +119,16 @@ class HttpService:
     async def _serve(self, connection: Connection) -> None:
         """Answer the requests of one connection, one after the other."""
         parser = RequestParser()
-        buffer = b""
+        buffer, silent = b"", True
         while True:
             parsed = parser.parse(buffer) if buffer else None
             while parsed is None:
                 data = await connection.receive()
                 if not data:
                     return
+                if silent:
+                    silent = False
+                    self._connections.append(self.env.reactor.now())
                 buffer = buffer + data if buffer else data
                 parsed = parser.parse(buffer)
             head, size = parsed
@@ -106,6 +141,7 @@ class HttpService:
     async def _answer(self, connection: Connection, head: RequestHead) -> bool:
         """Answer one request; False when the connection is gone."""
         plan = self._plans.get((head.method, head.path))
+        (self._strays if plan is None else plan.arrivals).append(self.env.reactor.now())
         if plan is None:
             await connection.send(_NOT_FOUND)
             return True
@@ -126,11 +162,14 @@ class HttpService:
     async def _execute(self, plan: _EndpointPlan, head: RequestHead) -> bytes | None:
         """Do what the endpoint does; None for a reset."""
         tally = self.tally
-        if plan.failures:
-            failure = plan.drawn_failure()
+        if plan.failures or self.failures:
+            failure = _drawn_failure(self.failures, self._failing) or _drawn_failure(plan.failures, plan.random)
             if failure is not None:
                 tally.failed[plan.key] += 1
-                return None if failure.status == _RESET else reply(failure.status, b"failed on purpose\n")
+                return None if failure.status == _RESET else reply(failure.status, b"failed on purpose\n", plan.lines)
+        if plan.required and not plan.accepts(head):
+            tally.failed[plan.key] += 1
+            return reply(_BAD_REQUEST, b"a required header is missing\n", plan.lines)
         inbound = _NOTHING_TO_PASS_ON
         if plan.calls or plan.counts_deliveries:
             delivery = head.header(b"x-delivery-id") or head.request_id or b""
@@ -156,7 +195,15 @@ class HttpService:
         counter = [0]
         steps = tuple(self._step_plan(step, work, counter) for step in endpoint.steps)
         failing = stream("service", "failures", endpoint.operation)
-        return _EndpointPlan(endpoint, self.settings.service.name, steps, failing)
+        arrivals = self._arrivals(endpoint.operation)
+        return _EndpointPlan(endpoint, self.settings.service.name, steps, failing, arrivals)
+
+    def _arrivals(self, operation: str) -> MutableSequence[float]:
+        return self.tally.requests_at(self._arrival(operation))
+
+    def _arrival(self, operation: str) -> Arrival:
+        settings = self.settings
+        return Arrival(settings.service.name, settings.instance, settings.zone, operation)
 
     def _step_plan(self, step: Step, work: Random, counter: list[int]) -> StepPlan:
         reactor = self.env.reactor
@@ -173,21 +220,26 @@ class HttpService:
 
     def _sender(self, call: Call, number: int) -> Send:
         operation = call.operation
-        called = self.settings.called.get((operation.service, operation.verb, operation.target))
+        called = self.settings.called.get((operation.service, operation.verb, operation.path))
         if called is None:
             return self._database(operation.service).sender(operation.verb, operation.target)
         client = self._http.get(operation.service)
         if client is None:
             address = self.settings.address_by_service[operation.service]
             client = self._http[operation.service] = HttpClient(self.env.reactor, address)
-        before, after = request_message(operation, called.request_bytes)
+        before, after = request_message(operation, called.request_bytes, call.headers)
+        drawn = DrawnHeaders(call.headers)
+        random = self.env.randomness.stream("service", "headers", str(operation), number)
         suffix = b"" if called.idempotent else b".%d\r\n" % number
 
-        def send(inbound: Inbound) -> Awaitable[int]:
+        async def send(inbound: Inbound) -> int:
             lines = inbound.lines
             if suffix:
                 lines = b"%bx-delivery-id: %b%b" % (lines, inbound.delivery, suffix)
-            return client.request(b"%b%b%b" % (before, lines, after))
+            if drawn:
+                lines += drawn.draw(random)
+            answer = await client.request(b"%b%b%b" % (before, lines, after))
+            return answer.status
 
         return send
 

@@ -3,7 +3,8 @@
 One tuple a visit and one a journey, no object per request. Whoever runs services and users hands one in.
 """
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import MutableSequence
 from typing import NamedTuple
 
 
@@ -37,17 +38,40 @@ class UserLog:
         self.begun = 0  # journeys, ended or not
 
 
+class Arrival(NamedTuple):
+    """Where a request or connection came in; the operation of statements and connections is ""."""
+
+    service: str
+    instance: str
+    zone: str
+    operation: str
+
+
 class ServiceTally:
-    """What the instances of all services did.
+    """What the instances of all services did. `keeps_moments`: False where nobody will ask, and the process may run for ever.
+
+    `arrivals`: when requests reached an application, `connections` when connections did on which something was said (probes
+    say nothing), in seconds of the reactors' clock.
 
     `executions`: `{(service, operation): completed}`; `events`: `{service.event: count}`; `deliveries`:
     `{(service, operation, delivery id): completed}`, only for endpoints that are not idempotent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_moments: bool = True) -> None:
+        self._keeps_moments = keeps_moments
+        self.arrivals: dict[Arrival, list[float]] = {}
+        self.connections: dict[Arrival, list[float]] = {}
         self.executions: Counter[tuple[str, str]] = Counter()
         self.statements: Counter[tuple[str, str]] = Counter()
         self.events: Counter[str] = Counter()
         self.deliveries: Counter[tuple[str, str, bytes]] = Counter()
         self.refused: Counter[str] = Counter()  # {service: requests beyond its queue}
         self.failed: Counter[tuple[str, str]] = Counter()  # {(service, operation): answered with an error}
+
+    def requests_at(self, arrival: Arrival) -> MutableSequence[float]:
+        """Return what the moments of requests are appended to."""
+        return self.arrivals.setdefault(arrival, []) if self._keeps_moments else deque(maxlen=0)
+
+    def connections_at(self, arrival: Arrival) -> MutableSequence[float]:
+        """Return what the moments of connections are appended to."""
+        return self.connections.setdefault(arrival, []) if self._keeps_moments else deque(maxlen=0)

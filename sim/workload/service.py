@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from mesh.runtime.environment import Environment
-from sim.scenario.topology import ServiceKind
+from sim.scenario.topology import Failure, ServiceKind
 from sim.workload.database_service import DatabaseService
 from sim.workload.http_service import HttpService
 from sim.workload.observations import ServiceTally
@@ -15,6 +15,7 @@ class ServiceInstance(Protocol):
     """One running instance."""
 
     slow_factor: float  # multiplies its work, now and later
+    failures: tuple[Failure, ...]  # that answer instead of its work; databases have none
 
     @property
     def places(self) -> Places: ...

@@ -15,6 +15,7 @@ class ServiceSettings:
 
     service: Service
     instance: str
+    zone: str = ""
     listen: Address
     address_by_service: Mapping[str, Address]
     called: Mapping[tuple[str, str, str], Endpoint] = attrs.field(factory=dict)  # (service, verb, path): what is called

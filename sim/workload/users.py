@@ -11,16 +11,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import trio
 
 from mesh.model.errors import DeadlineExceeded
 from mesh.model.randomness import Random
+from mesh.protocol.http1 import ResponseHead
 from mesh.runtime.environment import Environment
-from sim.scenario.topology import Operation
+from sim.scenario.headers import Header
+from sim.scenario.topology import Endpoint
 from sim.scenario.users import ClosedModel, Journey, OpenModel, Think, Visit
 from sim.workload.http_client import HttpClient
-from sim.workload.messages import request_message
+from sim.workload.messages import DrawnHeaders, request_message
 from sim.workload.observations import JourneyRecord, UserLog, VisitRecord
 from sim.workload.settings import UsersSettings
 from sim.workload.starts import Starts, make_starts
@@ -32,13 +35,28 @@ _STREAM = "users"
 class _VisitPlan:
     """One request of a journey, encoded."""
 
-    __slots__ = ("after", "before", "client", "title", "tracked")
+    __slots__ = ("after", "before", "client", "expected", "headers", "title", "tracked")
 
-    def __init__(self, operation: Operation, client: HttpClient, *, body_bytes: int, tracked: bool) -> None:
+    def __init__(self, visit: Visit, client: HttpClient, endpoint: Endpoint, headers_of_user: Sequence[Header]) -> None:
+        operation = visit.operation
         self.title = f"{operation.verb} {operation.service}{operation.target}"
         self.client = client
-        self.before, self.after = request_message(operation, body_bytes)
-        self.tracked = tracked  # its executions are counted, by delivery id
+        self.before, self.after = request_message(operation, endpoint.request_bytes, (*headers_of_user, *visit.headers))
+        self.headers = DrawnHeaders(visit.headers)
+        self.expected = tuple((header.name.encode(), header.values[0].encode()) for header in visit.expected)
+        self.tracked = not endpoint.idempotent  # its executions are counted, by delivery id
+
+    def is_good(self, answer: ResponseHead) -> bool:
+        """Is this an answer that the user goes on with?"""
+        return 200 <= answer.status < 400 and all(answer.header(name) == value for name, value in self.expected)
+
+
+class _Plan(NamedTuple):
+    """One journey, with all that was left to chance."""
+
+    journey: Journey
+    pauses: list[float]  # of its thinking
+    lines: list[bytes]  # headers of its requests
 
 
 _Steps = tuple["_VisitPlan | None", ...]  # None: think
@@ -62,6 +80,8 @@ class Users:
         self._thinking: Random = stream(_STREAM, name, "think")
         self._arriving: Random = stream(_STREAM, name, "arrivals")
         self._ids: Random = stream(_STREAM, name, "ids")
+        self._choosing: Random = stream(_STREAM, name, "headers")
+        self._headers = DrawnHeaders(settings.workload.headers)
         self._clients = {
             service: HttpClient(env.reactor, address) for service, address in settings.address_by_service.items()
         }
@@ -97,26 +117,28 @@ class Users:
             wait_s = begin + due_s - reactor.now()
             if wait_s > 0:
                 await reactor.sleep(wait_s)
-            journey, pauses = self._draw_journey()
-            reactor.start(self._make(journey, pauses, begin + due_s), name="journey")
+            plan = self._draw_journey(self._headers.draw(self._choosing))
+            reactor.start(self._make(plan, begin + due_s), name="journey")
 
     async def _go_round(self, model: ClosedModel, user: int) -> None:
         reactor = self.env.reactor
         random = self.env.randomness.stream(_STREAM, self.settings.workload.name, "user", user)
+        lines = self._headers.of(user)
         end = reactor.now() + self.settings.until_s
         # Users who all begin at once would stay in step for a while.
         await reactor.sleep(model.think.mean_s * random.random())
         while reactor.now() < end:
-            journey, pauses = self._draw_journey()
-            await self._make(journey, pauses, reactor.now())
+            await self._make(self._draw_journey(lines), reactor.now())
             await reactor.sleep(max(model.think.draw(random), 1e-6))
 
-    def _draw_journey(self) -> tuple[Journey, list[float]]:
+    def _draw_journey(self, lines: bytes) -> _Plan:
+        """Draw what a user does whose headers are `lines`."""
         upper = self._upper
         place = bisect_right(upper, self._mixing.random() * upper[-1])
         journey = self._mix[min(place, len(upper) - 1)]
         pauses = [step.time.draw(self._thinking) for step in journey.steps if isinstance(step, Think)]
-        return journey, pauses
+        visits = [plan for plan in self._plan_by_journey[journey.name] if plan is not None]
+        return _Plan(journey, pauses, [lines + plan.headers.draw(self._choosing) for plan in visits])
 
     # What a journey does.
 
@@ -125,26 +147,25 @@ class Users:
 
     def _visit_plan(self, visit: Visit) -> _VisitPlan:
         operation = visit.operation
-        endpoint = self.settings.called[operation.service, operation.verb, operation.target]
-        client = self._clients[operation.service]
-        return _VisitPlan(operation, client, body_bytes=endpoint.request_bytes, tracked=not endpoint.idempotent)
+        endpoint = self.settings.called[operation.service, operation.verb, operation.path]
+        return _VisitPlan(visit, self._clients[operation.service], endpoint, self.settings.workload.headers)
 
-    async def _make(self, journey: Journey, pauses: Sequence[float], intended: float) -> None:
+    async def _make(self, plan: _Plan, intended: float) -> None:
         """Go through one journey that was meant to start at `intended`."""
         reactor, origin = self.env.reactor, self._origin_s
         self._number += 1
         self.log.begun += 1
         self.active += 1
-        latency_s, began, pause, good = 0.0, intended, 0, True
+        latency_s, began, good = 0.0, intended, True
+        pauses, lines = iter(plan.pauses), iter(plan.lines)
         try:
-            for step, plan in enumerate(self._plan_by_journey[journey.name]):
-                if plan is None:
+            for visit in self._plan_by_journey[plan.journey.name]:
+                if visit is None:
                     # The next request is meant to leave this long after the answer came.
-                    intended = max(reactor.now(), intended) + pauses[pause]
-                    pause += 1
+                    intended = max(reactor.now(), intended) + next(pauses)
                     await reactor.sleep(max(intended - reactor.now(), 0.0))
                     continue
-                good = await self._visit(plan, intended, step)
+                good = await self._visit(visit, intended, next(lines))
                 ended = reactor.now()
                 latency_s += ended - intended
                 intended = ended
@@ -154,23 +175,24 @@ class Users:
             self.active -= 1
         name = self.settings.workload.name
         self.log.journeys.append(
-            JourneyRecord(name, journey.name, began - origin, reactor.now() - origin, latency_s, good)
+            JourneyRecord(name, plan.journey.name, began - origin, reactor.now() - origin, latency_s, good)
         )
 
-    async def _visit(self, plan: _VisitPlan, intended: float, step: int) -> bool:
+    async def _visit(self, plan: _VisitPlan, intended: float, lines: bytes) -> bool:
         """Send one request; record it and return whether its answer was good."""
         reactor = self.env.reactor
         pump = reactor.current
         assert pump is not None
         pump.set_deadline(intended + self._patience_s)
-        status, timed_out = 0, False
+        status, timed_out, good = 0, False, False
         # Ids as browsers' requests get them at the edge: random, yet drawn from this workload's own stream.
         request_id = b"%032x" % self._ids.getrandbits(128)
-        lines = b"x-request-id: %b\r\n" % request_id
+        lines = b"%bx-request-id: %b\r\n" % (lines, request_id)
         if plan.tracked:
             lines = b"%bx-delivery-id: %b\r\n" % (lines, request_id)
         try:
-            status = await plan.client.request(b"%b%b%b" % (plan.before, lines, plan.after))
+            answer = await plan.client.request(b"%b%b%b" % (plan.before, lines, plan.after))
+            status, good = answer.status, plan.is_good(answer)
         except DeadlineExceeded:
             timed_out = True
         except FAILURES:
@@ -178,4 +200,4 @@ class Users:
         pump.set_deadline(math.inf)
         now, origin = reactor.now(), self._origin_s
         self.log.visits.append(VisitRecord(plan.title, intended - origin, now - origin, status, timed_out))
-        return 200 <= status < 400
+        return good

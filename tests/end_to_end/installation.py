@@ -153,8 +153,14 @@ class Day:
             f"{name}-sidecar",
             *("-m", "mesh", "sidecar", "--dataplane", str(dataplane), "--token-file", str(token)),
             *("--ca-cert-file", str(planes[0].data / "ca.pem"), "--access-log", "off"),
+            *("--admin", f"127.0.0.1:{self.port(f'{name} admin')}"),
             *urls,
         )
+
+    def admin(self, path: str, name: str = "web") -> str:
+        """Return a page of the admin port of a service's sidecar."""
+        url = f"http://127.0.0.1:{self.port(f'{name} admin')}{path}"
+        return subprocess.run(["curl", "-s", "-m", "10", url], capture_output=True, text=True, check=False).stdout
 
     def curl(self, service: str, path: str = "/") -> tuple[int, str]:
         """Call a service as the local application of `web` would, through its sidecar."""

@@ -44,7 +44,7 @@ def test_scenario_commands_run(tmp_path: Path) -> None:
 def test_deployment_by_hand_reaches_nginx_and_is_operated(tmp_path: Path) -> None:
     if shutil.which("nginx", path=environment()["PATH"]) is None or shutil.which("curl") is None:
         pytest.skip("needs nginx and curl")
-    blocks = shell_blocks("### By hand, beside your own services")
+    blocks = [*shell_blocks("### By hand, beside your own services"), *shell_blocks("### Policies")]
     script = "\n".join(["set -e", *blocks, "echo operated\n"])
     shell = subprocess.Popen(
         ["bash", "-c", script],
@@ -69,6 +69,7 @@ def test_deployment_by_hand_reaches_nginx_and_is_operated(tmp_path: Path) -> Non
         assert "hello from nginx" in output
         assert '"healthy": true' in output
         assert "live on 2 of 2 proxies" in output
+        assert "local_rate_limited 429" in output
         assert "requestTimeout: 2s" in (tmp_path / "backup.yaml").read_text()
     finally:
         watchdog.cancel()

@@ -87,6 +87,6 @@ def test_a_client_certificate_is_shown(make: Make) -> None:
 
 def test_what_a_simulation_cannot_have_is_refused_at_once() -> None:
     tls = ModelledTls(lambda: NOW, random.Random(3))
-    for config in (OriginationTls(), OriginationTls(roots_pem=ROOT.root_pem, version_max=TlsVersion.TLS12)):
+    for config in (OriginationTls(), OriginationTls(roots_pem=ROOT.root_pem, version_max=TlsVersion.TLS11)):
         with pytest.raises(IdentityError):
             tls.originate(config)

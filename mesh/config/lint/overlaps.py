@@ -8,7 +8,10 @@ from mesh.config.lint.finding import Code, Finding, Place, Severity
 from mesh.config.lint.samples import WEB, backends, policy, towards_all
 from mesh.config.lint.scene import Link, Reception, Scene, Usage, found
 from mesh.config.matching import MESH
+from mesh.resources.mesh_http_route import MESH_HTTP_ROUTE
 from mesh.resources.policy import Policy
+
+_ROUTE = MESH_HTTP_ROUTE.name
 
 _TO_BACKEND = "targetRef: {kind: MeshService, labels: {kuma.io/display-name: backend}}"
 
@@ -202,7 +205,9 @@ def _uncalled(scene: Scene) -> Iterator[Finding]:
     for resource in scene.policies:
         for number, item in enumerate(resource.spec_as(Policy).to):
             place = Place(resource, ("spec", "to", number))
-            if item.target.kind != MESH and (id(resource), place.path) not in used and scene.meant(item.target):
+            if item.target.kind in (MESH, _ROUTE):  # Usages are by service: they know nothing of single routes.
+                continue
+            if (id(resource), place.path) not in used and scene.meant(item.target):
                 labels = ", ".join(f"{key}={value}" for key, value in sorted(item.target.labels.items()))
                 message = f"no selected proxy calls a {item.target.kind} with {labels}"
                 yield from found(NOBODY_CALLS, message, Place(resource, (*place.path, "targetRef")))

@@ -10,6 +10,9 @@ from mesh.policy.routing import HeaderMatch, ValueMatchKind
 from mesh.resources.mesh_retry import CONDITION_BY_NAME, GRPC_CONDITION_BY_NAME, METHOD_BY_NAME
 from mesh.resources.policy import Conf
 
+# What a try that timed out is tried again by: Envoy takes it for a reset without response.
+_AFTER_TIMEOUTS = frozenset((RetryOn.SERVER_ERROR, RetryOn.GATEWAY_ERROR, RetryOn.RESET))
+
 
 def retry_policy(retry: Conf, breaker: Conf, request_s: float, *, protocol: Protocol = Protocol.HTTP) -> RetryPolicy:
     """Translate MeshRetry's `http` or `grpc` settings.
@@ -40,7 +43,7 @@ def retry_policy(retry: Conf, breaker: Conf, request_s: float, *, protocol: Prot
         status_codes=codes,
         methods=defaults.RETRY_METHODS if safe_methods else methods,
         unsent_any_method=safe_methods,
-        per_try_timeout_s=conf.get("perTryTimeout", request_s * defaults.RETRY_PER_TRY_SHARE),
+        per_try_timeout_s=conf.get("perTryTimeout", _derived_per_try_timeout_s(conditions, request_s)),
         backoff_base_s=base_s,
         backoff_s_max=back_off.get("maxInterval", base_s * defaults.RETRY_BACKOFF_GROWTH),
         budget=_retry_budget(conf, breaker),
@@ -51,6 +54,11 @@ def retry_policy(retry: Conf, breaker: Conf, request_s: float, *, protocol: Prot
         host_selection=_host_selection(conf),
         hedge_on_per_try_timeout=conf.get("hedgeOnPerTryTimeout", False),
     )
+
+
+def _derived_per_try_timeout_s(conditions: tuple[RetryOn, ...], request_s: float) -> float:
+    """Return a share of the request's time where a try that timed out is tried again; else it would only end sooner (0: off)."""
+    return request_s * defaults.RETRY_PER_TRY_SHARE if _AFTER_TIMEOUTS.intersection(conditions) else 0.0
 
 
 def connect_retries_max(retry: Conf) -> int:

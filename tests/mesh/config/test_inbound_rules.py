@@ -90,6 +90,11 @@ def test_without_rules_for_everybody_nothing_stands_at_the_end() -> None:
     assert only.match == PeerMatch(sni="x")
 
 
+def test_server_names_are_compared_in_lower_case() -> None:
+    (only,) = by_caller(entries_at([policy("a", ("1s", [{"sni": {"type": "Exact", "value": "Shop.X"}}]))], HTTP))
+    assert only.match == PeerMatch(sni="shop.x")
+
+
 ids = st.sampled_from(["", "spiffe://d/", "spiffe://d/a", "spiffe://d/a/b", "spiffe://d/ab", "spiffe://e/"])
 matches = st.builds(
     PeerMatch, spiffe_id_kind=st.sampled_from(MatchKind), spiffe_id=ids, sni=st.sampled_from(["", "x", "y"])

@@ -197,8 +197,10 @@ class StormyClient:
             if random.random() < 0.2:
                 continue  # The next one comes early.
             with trio.move_on_after(random.choice([0.001, 0.02, 0.1, 0.4])):
-                while (data := await stream.receive_some(random.choice([10, 1000, 100_000]))) and random.random() < 0.8:
-                    received += data
+                while data := await stream.receive_some(random.choice([10, 1000, 100_000])):
+                    received += data  # Before it stops reading: without a gap, that names would seem to be cut by.
+                    if random.random() >= 0.8:
+                        break
         self.mixed_up += [found for found in _ID.findall(received) if found not in own and not _is_cut(found, own)]
 
 

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 
+from mesh.config.snapshot import Snapshot, part_key
 from mesh.model.names import Address
 from mesh.policy.circuit_breaking import CircuitBreakingLimits
 from mesh.policy.load_balancing import Balancer, LoadBalancing
@@ -255,6 +257,33 @@ def test_requests_queue_for_the_only_connection(tmp_path: Path) -> None:
         assert upstream.connections == 1
 
     run(tmp_path, [slow], body, cluster={"circuit_breaking": CircuitBreakingLimits(connections_max=1)})
+
+
+def test_a_lowered_limit_holds_for_connections_that_are_open_already(tmp_path: Path) -> None:
+    async def slow(call: UpstreamCall) -> None:
+        await trio.sleep(0.05)
+        await call.answer()
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(lab.request)
+        cluster = lab.sidecar.clusters["c"]
+        endpoint = cluster.endpoints["c-0"]
+        assert endpoint.connections == 4
+        parts = lab.sidecar.snapshot.parts
+        config = attrs.evolve(cluster.config, circuit_breaking=CircuitBreakingLimits(connections_max=1))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(lab.request)
+            await trio.sleep(0.02)  # Three are in use now, and one idle.
+            lab.sidecar.apply(Snapshot({**parts, part_key(config): config}))
+            assert endpoint.connections == 3
+        assert endpoint.connections == 1
+        assert cluster.breaker.connections == 1
+        assert [outcome(record) for record in lab.records] == [(200, "", 1)] * 7
+
+    run(tmp_path, [slow], body)
 
 
 def test_retries_stop_when_the_budget_is_empty(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """From a snapshot to clusters and plans."""
 
+import pytest
+
 from mesh.config.snapshot import InboundListener, Snapshot
+from mesh.model.errors import ConfigError
 from mesh.model.names import Address
-from mesh.proxy.planning import application_cluster, cluster_parts
+from mesh.policy.rate_limit import Rate
+from mesh.proxy.cluster import ClusterState
+from mesh.proxy.planning import application_cluster, cluster_parts, listener_plans
 
 
 def test_applications_on_one_port_of_two_addresses_are_two_clusters() -> None:
@@ -15,3 +20,14 @@ def test_applications_on_one_port_of_two_addresses_are_two_clusters() -> None:
     for inbound in inbounds:
         (endpoint,) = parts[application_cluster(inbound)].endpoints
         assert endpoint.address == inbound.application
+
+
+def test_a_rate_over_no_time_is_refused_like_any_other_nonsense() -> None:
+    inbound = InboundListener(
+        name="a",
+        address=Address("127.0.0.9", 8080),
+        application=Address("127.0.0.1", 8081),
+        connection_rate=Rate(count=1, interval_s=0.0),
+    )
+    with pytest.raises(ConfigError, match="inbound/a"):
+        listener_plans(Snapshot.of(inbound), lambda name: ClusterState.__new__(ClusterState), "", {})

@@ -3,6 +3,7 @@
 import pytest
 
 from sim.checks.expectations import format_moment
+from sim.workload.observations import Arrival
 
 
 def expect(text, more=""):
@@ -97,3 +98,40 @@ def test_fault_that_did_not_come_is_not_judged(case):
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12.4s"), (303.0, "5m03s"), (65.5, "1m05.5s"), (0.0, "0s")])
 def test_moments_read_well(seconds, text):
     assert format_moment(seconds) == text
+
+
+def arrivals(c, **moments_by_instance):
+    for instance, moments in moments_by_instance.items():
+        name = instance.replace("_", "-")
+        c.evidence.services.arrivals[Arrival("web", name, "b" if name == "web-2" else "a", "GET /")] = moments
+    return c
+
+
+@pytest.mark.parametrize(
+    ("subject", "count"), [("web", 5), ("web-1", 3), ("web GET /", 5), ("web POST /pay", 0), ("web in b", 2)]
+)
+def test_what_reached_applications_is_counted_by_place(case, subject, count):
+    c = case(expect(f"served({subject}) == {count}"))
+    assert arrivals(c, web_1=[20.0, 21.0, 22.0], web_2=[30.0, 31.0]).verdict().ok
+
+
+def test_moments_between_two_others_are_judged_from_the_beginning_of_the_run(case):
+    c = case(expect("served(web) == 2", ", when: between 30s and 40s"))
+    c.evidence.origin_s = 5.0
+    verdict = arrivals(c, web_1=[34.9, 35.0, 44.9, 45.0]).verdict()
+    assert (verdict.ok, verdict.value) == (True, "2")
+
+
+def test_answers_flags_and_shadow_denials_are_counted(case):
+    c = case(expect("answers(5xx) + 10 * answers(404) + 100 * flagged(UO) + 1000 * shadow-denied(web) == 1112"))
+    proxies = c.evidence.proxies
+    proxies.answers = {503: [20.0], 504: [21.0, 5.0], 404: [20.0], 200: [20.0]}
+    proxies.flags, proxies.shadow_denials = {"UO": [30.0]}, {"web": [40.0], "db": [41.0]}
+    verdict = c.verdict()
+    assert (verdict.ok, verdict.value) == (True, "1112")
+
+
+def test_shares_are_shown_as_percentages_and_counts_plainly(case):
+    ratio = case(expect("served(web-1 GET /) / served(web) > 10%"))
+    assert arrivals(ratio, web_1=[20.0], web_2=[20.0]).verdict().value == "50.00%"
+    assert arrivals(case(expect("served(web-1 GET /) == 1")), web_1=[20.0]).verdict().value == "1"

@@ -6,9 +6,10 @@ import pytest
 
 from sim.scenario.distributions import Constant, Exponential, Histogram, LogNormal
 from sim.scenario.expression import Metric
+from sim.scenario.headers import Header
 from sim.scenario.loader import load_scenario
 from sim.scenario.promises import NoDoubleDelivery, Span
-from sim.scenario.timeline import Apply, ControlPlaneDown, Kill, Latency, Loss, Partition, Scale, Slow
+from sim.scenario.timeline import Apply, ControlPlaneDown, Fail, Kill, Latency, Loss, Partition, Scale, Slow
 from sim.scenario.topology import Call, Failure, Operation, Parallel, Work
 from sim.scenario.users import ClosedModel, OpenModel, RateStage, Think, Visit
 
@@ -102,6 +103,61 @@ def test_closed_model_and_traces_are_read(loader, tmp_path):
     assert work == Work(time=Histogram(((0.001, 3.0), (0.01, 1.0))))
 
 
+def test_requests_have_headers_and_queries_and_expect_some_back(loader):
+    scenario = loader.read(
+        """\
+  crowd:
+    rate: 1/s
+    headers: {X-User: {prefix: u, count: 3}}
+    labels: {example/node: n1}
+    journeys: {look: [{request: GET web/?colour=red, headers: {x-a: [b, c]}, expects: {x-d: e}}, GET web/]}
+""",
+        replace=[("{call: stock POST /take}", "{call: stock POST /take?n=1, headers: {x-from: web}}")],
+    )
+    crowd = scenario.workloads[1]
+    assert crowd.headers == (Header(name="x-user", values=("u1", "u2", "u3")),)
+    assert crowd.labels == (("example/node", ("n1",)),)
+    visit = crowd.journeys[0].steps[0]
+    assert (visit.operation.target, visit.operation.path) == ("/?colour=red", "/")
+    assert visit.headers == (Header(name="x-a", values=("b", "c")),)
+    assert visit.expected == (Header(name="x-d", values=("e",)),)
+    call = scenario.service("web").endpoints[0].steps[1]
+    assert (call.operation.path, call.headers) == ("/take", (Header(name="x-from", values=("web",)),))
+
+
+def test_endpoints_require_and_send_headers_and_instances_have_labels(loader):
+    scenario = loader.read(
+        replace=[
+            ("POST /take: {counts: taken}", 'POST /take: {headers: {retry-after: "1"}, requires: {x-tenant: gold}}'),
+            (
+                "    instances: {a: 1}\n    endpoints",
+                "    instances: {a: 1}\n    labels: {rack: [r1, r2]}\n    endpoints",
+            ),
+        ]
+    )
+    stock = scenario.service("stock")
+    assert stock.labels == (("rack", ("r1", "r2")),)
+    assert stock.endpoints[0].headers == (Header(name="retry-after", values=("1",)),)
+    assert stock.endpoints[0].required == (Header(name="x-tenant", values=("gold",)),)
+
+
+def test_instances_may_fail_and_checks_name_places_moments_statuses_and_flags(loader):
+    scenario = loader.read("""
+timeline:
+  - {at: 5s, for: 1s, fail: stock, zone: a, errors: {503: 50%, reset: 10%}}
+  - {at: 6s, scale: stock, to: {a: 2, b: 1}}
+checks:
+  - {name: a, expect: served(stock POST /take in a) > 1, when: between 5s and 1m}
+  - {name: b, expect: opened(db) + served(stock-3) == 0}
+  - {name: c, expect: answers(5xx) + answers(404) + flagged(UO) + shadow-denied(web) == 0}
+""")
+    failures = (Failure(status=503, share=0.5), Failure(status=0, share=0.1))
+    assert scenario.timeline[0].verb == Fail(target="stock", zone="a", failures=failures)
+    assert scenario.timeline[0].title() == "fail stock"
+    when = scenario.checks[0].promise.when
+    assert (when.span, when.between_s) == (Span.BETWEEN, (5.0, 60.0))
+
+
 def test_idempotency_follows_the_method_unless_it_is_said(loader):
     scenario = loader.read()
     assert scenario.service("web").endpoints[0].idempotent
@@ -164,6 +220,29 @@ def test_expression_is_kept_with_its_subject(loader):
         ("checks: [{builtin: recover, within: 3s}]", [], "unknown builtin 'recover' (did you mean 'recovers'?)"),
         ("checks: [{builtin: recovers}]", [], "'within' is missing"),
         ("checks: [{builtin: no-double-delivery, to: web GET /}]", [], "is no endpoint with idempotent: false"),
+        ("timeline: [{at: 1s, fail: db, errors: {503: 1%}}]", [], "only http services answer with errors; 'db' is a"),
+        ("timeline: [{at: 1s, fail: web-1, errors: {200: 1%}}]", [], "unknown error '200'"),
+        ("timeline: [{at: 1s, fail: web}]", [], "'errors' is missing"),
+        ("", [("[GET web/]", "[{request: GET wep/}]")], "unknown service 'wep' (did you mean 'web'?)"),
+        ("", [("[GET web/]", "[{request: GET web/, header: {}}]")], "did you mean 'headers'?"),
+        ("", [("[GET web/]", "[{request: GET web/, headers: {a b: c}}]")], "'a b' is not the name of a header"),
+        ("", [("[GET web/]", '[{request: GET web/, headers: {a: "b\\n"}}]')], "is not the value of a header"),
+        ("", [("[GET web/]", "[{request: GET web/, headers: {a: []}}]")], "must have at least one value"),
+        ("", [("[GET web/]", "[{request: GET web/, headers: {a: {prefix: u}}}]")], "'count' is missing"),
+        ("", [("[GET web/]", '[{request: GET web/, headers: {content-length: "1"}}]')], "written by the sender itself"),
+        (
+            "",
+            [("SELECT things}", "SELECT things, headers: {a: b}}")],
+            "headers are for HTTP; 'db' is a postgresql service",
+        ),
+        ("    labels: {kuma.io/zone: a}", [], "'kuma.io/zone' follows from where the instance stands"),
+        ("checks: [{name: c, expect: served(stok) > 1}]", [], "instance 'stok' (did you mean 'stock'?)"),
+        ("checks: [{name: c, expect: served(stock in c) > 1}]", [], "served() does not know the zone 'c'"),
+        ("checks: [{name: c, expect: served(web GET /x) > 1}]", [], "served() does not know the endpoint 'GET /x'"),
+        ("checks: [{name: c, expect: answers(999) > 1}]", [], "answers() does not know the status '999'"),
+        ("checks: [{name: c, expect: flagged(UX) > 1}]", [], "flagged() does not know the flag 'UX'"),
+        ("checks: [{name: c, expect: failures(*) > 1, when: between 5s}]", [], "is not a"),
+        ("checks: [{name: c, expect: failures(*) > 1, when: between 5s and 5s}]", [], "must be after the first"),
         ("output: {save: [result.jsn]}", [], "unknown value 'result.jsn' (did you mean 'result.json'?)"),
         ("fuzz: {faults: {kinds: [fire]}}", [], "unknown value 'fire'"),
         ("policies: [none/*.yaml]", [], "no file matches 'none/*.yaml'"),
@@ -196,8 +275,8 @@ def test_file_that_is_not_there_is_named():
 
 
 def test_what_sidecars_do_not_act_on_is_noted(loader):
-    limit = "default: {local: {http: {requestRate: {num: 1, interval: 1s}}}}"
+    backends = "default: {backends: [{type: File, file: {path: /tmp/x}}]}"
     scenario = loader.read(f"""---
-{{type: MeshRateLimit, name: r, spec: {{targetRef: {{kind: Dataplane}}, rules: [{{{limit}}}]}}}}
+{{type: MeshAccessLog, name: r, spec: {{targetRef: {{kind: Dataplane}}, rules: [{{{backends}}}]}}}}
 """)
-    assert any("MeshRateLimit is kept, but" in note for note in scenario.notes)
+    assert any("MeshAccessLog is kept, but" in note for note in scenario.notes)

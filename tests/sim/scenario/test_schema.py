@@ -43,10 +43,12 @@ def violations(schema, value, whole, path="$"):
 
 def test_examples_fit_the_schema():
     schema = json_schema()
-    for name in ("retailer.yaml", "first.yaml"):
-        text = (EXAMPLES / name).read_text()
-        document = load_documents(text, file=name)[0]
-        assert violations(schema, document.data, schema) == []
+    files = [EXAMPLES / "retailer.yaml", EXAMPLES / "first.yaml", *sorted((EXAMPLES / "policies").glob("*.yaml"))]
+    scenarios = [load_documents(path.read_text(), file=path.name)[0] for path in files]
+    scenarios = [document for document in scenarios if document.data["type"] == "Scenario"]
+    assert len(scenarios) > 30
+    for document in scenarios:
+        assert violations(schema, document.data, schema) == [], document.file
 
 
 def test_schema_refuses_unknown_keys():

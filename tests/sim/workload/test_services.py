@@ -133,3 +133,80 @@ def test_unknown_path_is_not_found(bench):
         b"GET / HTTP/1.1\r\nhost: x\r\nX-Request-Id: 7\r\ntraceparent: t\r\ntracestate: s\r\n\r\n"
     )
     assert _lines_to_pass_on(head) == b"x-request-id: 7\r\ntraceparent: t\r\ntracestate: s\r\n"
+
+
+def test_required_headers_are_asked_for_and_answers_carry_theirs(bench):
+    b = bench("""
+services:
+  web: {instances: {z: 1}, endpoints: {GET /: {requires: {x-tenant: gold}, headers: {x-served-by: web}}}}
+workload:
+  u:
+    rate: 40/s
+    journeys:
+      right: [{request: GET web/?n=1, headers: {X-Tenant: gold}, expects: {x-served-by: web}}]
+      bare: [GET web/]
+      picky: [{request: GET web/, headers: {x-tenant: gold}, expects: {x-served-by: someone else}}]
+""").run(2.0)
+    assert {v.status for v in b.log.visits if v.request == "GET web/?n=1"} == {200}
+    assert {(j.journey, j.ok) for j in b.log.journeys} == {("right", True), ("bare", False), ("picky", False)}
+    assert {v.status for v in b.log.visits if v.request == "GET web/"} == {400, 200}
+
+
+def test_calls_carry_headers_drawn_for_each(bench):
+    b = bench("""
+services:
+  web: {instances: {z: 1}, endpoints: {GET /: {steps: [{call: "back GET /?a=b", headers: {x-colour: [red, blue]}}]}}}
+  back: {instances: {z: 1}, endpoints: {GET /: {requires: {x-colour: red}}}}
+workload: {u: {rate: 200/s, journeys: {j: [GET web/]}}}
+""").run(2.0)
+    good = sum(v.status == 200 for v in b.log.visits) / len(b.log.visits)
+    assert good == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_user_keeps_the_header_of_the_workload_and_other_users_have_others(bench):
+    closed = "model: closed, users: 2, think: 50ms"
+    b = bench(f"""
+services: {{web: {{instances: {{z: 1}}, endpoints: {{GET /: {{requires: {{x-user: u1}}}}}}}}}}
+workload: {{u: {{{closed}, headers: {{x-user: {{prefix: u, count: 2}}}}, journeys: {{j: [GET web/, GET web/]}}}}}}
+""").run(2.0)
+    good = [j for j in b.log.journeys if j.ok]
+    # One of two users is the one who is let in, with both requests of each journey.
+    assert len(good) / len(b.log.journeys) == pytest.approx(0.5, abs=0.1)
+
+
+def test_instance_may_be_made_to_fail_for_a_while(bench):
+    async def fail(b):
+        import trio
+
+        from sim.scenario.topology import Failure
+
+        await trio.sleep(1.0)
+        b.services["web"].failures = (Failure(status=502, share=1.0),)
+
+    b = bench("""
+services: {web: {instances: {z: 1}, endpoints: {GET /: {}}}}
+workload: {u: {rate: 40/s, journeys: {j: [GET web/]}}}
+""").run(2.0, during=fail)
+    assert {v.status for v in b.log.visits if v.end_s < 1.0} == {200}
+    assert {v.status for v in b.log.visits if v.start_s > 1.01} == {502}
+    (arrived,) = [times for arrival, times in b.tally.arrivals.items() if arrival.operation == "GET /"]
+    assert len(arrived) == len(b.log.visits)
+
+
+def test_connections_count_when_something_is_said_on_them(bench):
+    async def knock(b):
+        async def say_nothing(reactor, address):
+            connection = await reactor.connect(address)
+            connection.close()
+
+        reactor = b.hosts["web"].environment.reactor
+        for name in ("web", "db"):
+            reactor.start(say_nothing(reactor, b.addresses[name]), name="probe")
+
+    b = bench("""
+services:
+  web: {instances: {z: 1}, endpoints: {GET /: {steps: [{call: db SELECT users}]}}}
+  db: {kind: postgresql, instances: {z: 1}, work: 1ms}
+workload: {u: {model: closed, users: 1, think: 100ms, journeys: {j: [GET web/]}}}
+""").run(2.0, during=knock)
+    assert {arrival.service: len(times) for arrival, times in b.tally.connections.items()} == {"web": 1, "db": 1}
