@@ -58,6 +58,8 @@ class RetryPolicy:
     # method. Ours: Envoy's retriable_request_headers always gate the whole policy, which is what False means.
     unsent_any_method: bool = False
     per_try_timeout_s: float = 0.0  # 0: none
+    # True: nobody wrote that span, so that it does not cut requests short whose methods are not retried. Ours.
+    per_try_timeout_derived: bool = False
     backoff_base_s: float = 0.025
     backoff_s_max: float = 0.25
     budget: RetryBudget | None = RetryBudget()  # None: only the breaker's retries_max
@@ -119,7 +121,8 @@ class RetryRules:
 
     `status_min`: a response below it is final, so that a good first one costs one comparison and no RetryState; 0 where
     headers are looked at too. `per_try_timeout_s`: the span that counts beside the route's request timeout; 0 for none.
-    `rate_budget`: takes a deposit for each request of the route, where it is not None.
+    `timed_methods`: those of which a try has a span of its own; None: all. `rate_budget`: takes a deposit for each request
+    of the route, where it is not None.
     """
 
     __slots__ = (
@@ -140,6 +143,7 @@ class RetryRules:
         "reset_headers",
         "status_min",
         "statuses",
+        "timed_methods",
     )
 
     def __init__(self, policy: RetryPolicy, *, request_timeout_s: float, rate_budget: RateBudget | None = None) -> None:
@@ -161,6 +165,8 @@ class RetryRules:
         self.per_try_idle_timeout_s = policy.per_try_idle_timeout_s if spans_count else 0.0
         self.hedges = policy.hedge_on_per_try_timeout and self.per_try_timeout_s + self.per_try_idle_timeout_s > 0.0
         self._methods = frozenset(policy.methods)
+        derived = policy.per_try_timeout_derived and not policy.request_headers
+        self.timed_methods = frozenset(map(str.encode, policy.methods)) if derived and policy.methods else None
         self._request_tests = tuple(header_test(match) for match in policy.request_headers)
         by_headers = policy.response_headers if RetryOn.RETRIABLE_HEADERS in conditions else ()
         self._response_tests = tuple(header_test(match) for match in by_headers)

@@ -194,8 +194,12 @@ class HttpExchange:
         if self.head.controlled and http.trusted:
             steer(self)
         rules = self.rules
-        if rules is not None and rules.rate_budget is not None:
-            rules.rate_budget.deposit(self.began_at)
+        if rules is not None:
+            if rules.timed_methods is not None and self.head.method not in rules.timed_methods:
+                self.per_try_s = 0.0
+                self.asks_as_planned = False
+            if rules.rate_budget is not None:
+                rules.rate_budget.deposit(self.began_at)
         if route.hasher is not None:
             remote = http.connection.remote.host
             self.request_hash, self.cookie_lines = route.hasher.hash(self.head, remote, http.context.random)

@@ -340,6 +340,34 @@ def test_a_watcher_hears_of_bytes_that_came_before_it(run: Any) -> None:
     run(body)
 
 
+def test_a_watcher_hears_of_an_end_that_came_with_the_bytes_a_reader_took(run: Any) -> None:
+    """Else an idle connection that its server has closed would carry the next request."""
+
+    async def body(peers: Peers) -> None:
+        async def answer_and_go(connection: Connection) -> None:
+            await connection.receive()
+            await connection.send(b"answer")
+
+        address = peers.server.reactor.listen(peers.any_port, answer_and_go).address
+        reactor = peers.client.reactor
+        reports: list[str] = []
+
+        async def client() -> Connection:
+            connection = await reactor.connect(address)
+            connection.watch(lambda: reports.append("watched"))
+            await connection.send(b"ask")
+            assert await connection.receive() == b"answer"
+            return connection
+
+        connection = await in_pump(reactor, client)
+        await trio.sleep(0.1)
+        assert reports
+        assert connection.receive_now() == b""
+        connection.close()
+
+    run(body)
+
+
 def test_unread_bytes_come_first_again(run: Any) -> None:
     async def body(peers: Peers) -> None:
         address = peers.server.reactor.listen(peers.any_port, echo).address

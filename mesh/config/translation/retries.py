@@ -44,6 +44,7 @@ def retry_policy(retry: Conf, breaker: Conf, request_s: float, *, protocol: Prot
         methods=defaults.RETRY_METHODS if safe_methods else methods,
         unsent_any_method=safe_methods,
         per_try_timeout_s=conf.get("perTryTimeout", _derived_per_try_timeout_s(conditions, request_s)),
+        per_try_timeout_derived="perTryTimeout" not in conf,
         backoff_base_s=base_s,
         backoff_s_max=back_off.get("maxInterval", base_s * defaults.RETRY_BACKOFF_GROWTH),
         budget=_retry_budget(conf, breaker),

@@ -111,6 +111,9 @@ class SocketConnection:
             reader = self._reader
             if reader is not None:
                 reader.resume()
+                if self._ended:
+                    # The reader may have stopped before the end that came with its bytes; no other report will tell it.
+                    self._report_to_watcher()
             elif self._watcher is not None:
                 self._watcher()
         if events & _WRITE:

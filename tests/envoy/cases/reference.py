@@ -1,4 +1,4 @@
-"""The 66 cases that were recorded from Envoy before this project had code: which stand here under other names, which not and why."""
+"""The 66 cases recorded before this project had code: which stand here under other names, which do not and why."""
 
 REFERENCE = [
     "baseline",

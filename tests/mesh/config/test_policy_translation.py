@@ -43,6 +43,13 @@ def test_default_retries_are_safe() -> None:
     assert RetryOn.SERVER_ERROR not in policy.conditions  # A 500 was the application's own decision.
 
 
+def test_only_a_span_that_nobody_wrote_is_marked_as_derived() -> None:
+    assert retry_policy({}, {}, 15.0).per_try_timeout_derived
+    assert not retry_policy({"http": {"perTryTimeout": 1.0}}, {}, 15.0).per_try_timeout_derived
+    only_connects = retry_policy({"http": {"retryOn": ("ConnectFailure",)}}, {}, 15.0)
+    assert only_connects.per_try_timeout_s == 0.0  # A try that timed out would not be tried again.
+
+
 @pytest.mark.parametrize(("request_s", "per_try_s"), [(15.0, 7.5), (1.0, 0.5), (0.0, 0.0)])
 def test_a_try_gets_half_of_the_requests_time_unless_set(request_s: float, per_try_s: float) -> None:
     assert retry_policy({}, {}, request_s).per_try_timeout_s == per_try_s

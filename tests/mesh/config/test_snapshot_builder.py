@@ -117,6 +117,7 @@ DEFAULT_RETRY = RetryPolicy(
     methods=("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"),
     unsent_any_method=True,
     per_try_timeout_s=7.5,
+    per_try_timeout_derived=True,
     host_selection=defaults.HOST_SELECTION,
 )
 
@@ -301,6 +302,7 @@ def test_policies_reach_clusters_and_routes() -> None:
         retries_max=1,
         conditions=(RetryOn.SERVER_ERROR,),
         per_try_timeout_s=1.0,
+        per_try_timeout_derived=True,
         backoff_s_max=0.25,
         host_selection=defaults.HOST_SELECTION,
     )

@@ -42,6 +42,23 @@ def test_try_without_a_byte_for_too_long_is_repeated(tmp_path: Path) -> None:
     run_fleet(tmp_path, body, {"c": [[silent, ok]]}, routes=[retrying(per_try_idle_timeout_s=0.1)])
 
 
+def test_a_span_that_nobody_wrote_does_not_cut_short_what_is_not_retried(tmp_path: Path) -> None:
+    async def slow(call: UpstreamCall) -> None:
+        await trio.sleep(0.3)
+        await ok(call)
+
+    async def body(lab: Lab, fleet: Fleet) -> None:
+        posted = await lab.request("POST / HTTP/1.1\r\nhost: svc\r\ncontent-length: 0\r\n\r\n")
+        assert (posted.status, (await lab.record()).tries) == (200, 1)
+        assert (await lab.request()).status == 504
+        assert (await lab.record()).tries == 2
+        assert [expected_ms(call) for call in fleet.one().calls][:2] == [1000, 150]
+
+    spans = {"per_try_timeout_s": 0.15, "per_try_timeout_derived": True}
+    route = retrying(Timeouts(request_s=1.0), methods=("GET",), retries_max=1, **spans)
+    run_fleet(tmp_path, body, {"c": [[slow]]}, routes=[route])
+
+
 def test_last_idle_try_is_named(tmp_path: Path) -> None:
     async def body(lab: Lab, fleet: Fleet) -> None:
         response = await lab.request()
