@@ -165,6 +165,9 @@ class HttpExchange:
         record.cluster = cluster.config.name
         self.timeouts, self.rules = route.timeouts, route.retry
         self.per_try_s, self.per_try_idle_s = route.per_try_s, route.per_try_idle_s
+        if route.timed_methods is not None and head.method not in route.timed_methods:
+            self.per_try_s = 0.0
+            self.asks_as_planned = False
         if route.extras or plan.caller_timeouts is not None or (head.controlled and http.trusted):
             self._prepare(route)
         return None
@@ -194,12 +197,8 @@ class HttpExchange:
         if self.head.controlled and http.trusted:
             steer(self)
         rules = self.rules
-        if rules is not None:
-            if rules.timed_methods is not None and self.head.method not in rules.timed_methods:
-                self.per_try_s = 0.0
-                self.asks_as_planned = False
-            if rules.rate_budget is not None:
-                rules.rate_budget.deposit(self.began_at)
+        if rules is not None and rules.rate_budget is not None:
+            rules.rate_budget.deposit(self.began_at)
         if route.hasher is not None:
             remote = http.connection.remote.host
             self.request_hash, self.cookie_lines = route.hasher.hash(self.head, remote, http.context.random)

@@ -147,6 +147,7 @@ def _route_plan(route: Route, cluster_of: ClusterOf, *, inbound: bool) -> RouteP
         per_try_s=spans.per_try_s,
         per_try_idle_s=spans.per_try_idle_s,
         by_headers=None if inbound else CallerSteering(route.retry, route.timeouts, rules),
+        timed_methods=rules.timed_methods,
         extras=hasher is not None or (spans.retry is not None and rules.rate_budget is not None),
         hasher=hasher,
         mirrors=tuple(MirrorPlan(cluster=cluster_of(each.cluster), percent=each.percent) for each in route.mirrors),

@@ -62,6 +62,7 @@ class RoutePlan:
     per_try_s: float = 0.0
     per_try_idle_s: float = 0.0
     by_headers: CallerSteering | None = None
+    timed_methods: frozenset[bytes] | None = None  # those that `per_try_s` is for; None: all
     extras: bool = False  # there is a hasher, or a budget that requests pay into
     hasher: RequestHasher | None = None
     mirrors: tuple[MirrorPlan, ...] = ()
