@@ -37,6 +37,11 @@ class Pattern:
         matched: bool = self._expression.fullmatch(value) is not None
         return matched
 
+    def search(self, value: bytes) -> bool:
+        """Does some part of `value` match?"""
+        found: bool = self._expression.search(value) is not None
+        return found
+
 
 def compile_pattern(text: str) -> Pattern:
     """Prepare a pattern. Raises: ValueError with the reason why RE2 cannot, or we will not, run it."""

@@ -3,18 +3,20 @@
 Paths follow Envoy's admin interface where it has them: /ready, /clusters, /stats, /stats/prometheus, /config_dump.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from mesh.config.snapshot import encode_part, redacted
 from mesh.model.errors import BrokenConnection, DeadlineExceeded, RemoteProtocolError
+from mesh.policy.patterns import compile_pattern
 from mesh.protocol.http1 import RequestParser, encode_response
-from mesh.proxy.listener_samples import listener_samples
+from mesh.proxy.listener_samples import listener_groups
 from mesh.runtime.environment import Connection
-from mesh.telemetry.metrics import Sample
-from mesh.telemetry.stats_text import SERVER, Scope, cluster_scope, envoy_lines, exposition
+from mesh.telemetry.stat_scopes import CLUSTER_MANAGER, CONTROL_PLANE, LISTENER_MANAGER, SERVER, cluster_scope
+from mesh.telemetry.stats_text import PlainWriter, PrometheusWriter, Selection, StatsGroup, StatsWriter
 
 if TYPE_CHECKING:
     from mesh.proxy.cluster import ClusterState
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mesh.proxy.upstream_pool import UpstreamEndpoint
 
 REQUEST_TIMEOUT_S = 5.0
+GROUPS_AT_ONCE = 20  # of statistics; then requests have their turn
 
 
 class Admin:
@@ -32,8 +35,6 @@ class Admin:
         self._pages = {
             b"/ready": self._ready,
             b"/clusters": self._clusters,
-            b"/stats": self._stats,
-            b"/stats/prometheus": self._prometheus,
             b"/config_dump": self._config_dump,
         }
 
@@ -50,7 +51,11 @@ class Admin:
                 if not data:
                     return
                 buffer += data
-            await connection.send(self._answer(parsed[0].path))
+            head = parsed[0]
+            if head.path in (b"/stats", b"/stats/prometheus"):
+                await connection.send(await self._stats(head.path, head.target))
+            else:
+                await connection.send(self._answer(head.path))
         except RemoteProtocolError as error:
             await connection.send(encode_response(error.status, [], b"", keep_alive=False))
         except (BrokenConnection, DeadlineExceeded):
@@ -59,7 +64,7 @@ class Admin:
     def _answer(self, path: bytes) -> bytes:
         page = self._pages.get(path)
         if page is None:
-            known = b"\n".join(sorted(self._pages)) + b"\n"
+            known = b"\n".join(sorted([*self._pages, b"/stats", b"/stats/prometheus"])) + b"\n"
             return encode_response(404, [(b"content-type", b"text/plain")], known, keep_alive=False)
         status, content_type, body = page()
         return encode_response(status, [(b"content-type", content_type)], body, keep_alive=False)
@@ -75,18 +80,34 @@ class Admin:
         clusters = [_cluster_page(name, cluster) for name, cluster in sorted(self._sidecar.clusters.items())]
         return 200, b"application/json", msgspec.json.format(msgspec.json.encode(clusters)) + b"\n"
 
-    def _stats(self) -> tuple[int, bytes, bytes]:
-        return 200, b"text/plain", envoy_lines(self._samples()).encode()
+    async def _stats(self, path: bytes, target: bytes) -> bytes:
+        """Write all statistics that are asked for, as Envoy does: `?filter=PATTERN`, `?usedonly`, `?format=prometheus`."""
+        query = dict(parse_qsl(target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True))
+        try:
+            pattern = compile_pattern(query["filter"]) if query.get("filter") else None
+        except ValueError as error:
+            text = f"filter: {error}\n".encode()
+            return encode_response(400, [(b"content-type", b"text/plain")], text, keep_alive=False)
+        selection = Selection(pattern=pattern, used_only="usedonly" in query)
+        is_prometheus = path.endswith(b"/prometheus") or query.get("format") == "prometheus"
+        writer: StatsWriter = PrometheusWriter(selection) if is_prometheus else PlainWriter(selection)
+        for number, group in enumerate(list(self._groups())):
+            if number % GROUPS_AT_ONCE == GROUPS_AT_ONCE - 1:
+                await self._sidecar.context.reactor.sleep(0.0)
+            writer.add(group)
+        body = writer.text().encode()
+        return encode_response(200, [(b"content-type", writer.content_type)], body, keep_alive=False)
 
-    def _prometheus(self) -> tuple[int, bytes, bytes]:
-        return 200, b"text/plain; version=0.0.4", exposition(self._samples()).encode()
-
-    def _samples(self) -> Iterator[tuple[Scope, Iterable[Sample]]]:
-        yield SERVER, [("live", {}, float(not self._sidecar.drain_state.draining))]
-        for name, cluster in sorted(self._sidecar.clusters.items()):
-            yield cluster_scope(name), cluster.samples()
-        for _, listener in sorted(self._sidecar.listeners.items(), key=lambda item: str(item[0])):
-            yield from listener_samples(listener)
+    def _groups(self) -> Iterator[StatsGroup]:
+        sidecar = self._sidecar
+        yield StatsGroup(SERVER, [("live", {}, int(not sidecar.drain_state.draining))])
+        yield StatsGroup(CONTROL_PLANE, [("connected_state", {}, int(sidecar.client.status().connected))])
+        yield StatsGroup(CLUSTER_MANAGER, [("active_clusters", {}, len(sidecar.clusters))])
+        yield StatsGroup(LISTENER_MANAGER, [("total_listeners_active", {}, len(sidecar.listeners))])
+        for name, cluster in sorted(sidecar.clusters.items()):
+            yield StatsGroup(cluster_scope(name), cluster.samples(), cluster.stats.histograms())
+        for _, listener in sorted(sidecar.listeners.items(), key=lambda item: str(item[0])):
+            yield from listener_groups(listener)
 
     def _config_dump(self) -> tuple[int, bytes, bytes]:
         """The applied snapshot. Our own key is not in it, and what came from secrets is hidden."""

@@ -22,7 +22,7 @@ from mesh.proxy.health_probes import EXCLUDING
 from mesh.proxy.name_resolution import LocatedEndpoint
 from mesh.proxy.upstream_pool import TLS_REASON, Resolution, UpstreamEndpoint, UpstreamPool, UpstreamSecurity
 from mesh.runtime.environment import Reactor
-from mesh.telemetry.metrics import ClusterStats
+from mesh.telemetry.metrics import ClusterStats, Sample
 
 TLS_FAILURE_LOG_S = 60.0
 REBUILT_AT_ONCE = 100  # endpoints
@@ -109,6 +109,7 @@ class ClusterState:
 
     def _replace_endpoints(self, wanted: Iterable[LocatedEndpoint]) -> None:
         kept: dict[str, UpstreamEndpoint] = {}
+        before = set(self.endpoints)
         for located in wanted:
             state = self.endpoints.pop(located.name, None)
             if state is not None and located.address not in (None, state.address):
@@ -122,6 +123,7 @@ class ClusterState:
             self._settle(state, kept.values())
             self._retire(state)
         self.endpoints = kept
+        self.stats.membership_changes += kept.keys() != before
 
     def _new_endpoint(self, located: LocatedEndpoint) -> UpstreamEndpoint:
         address = located.address or located.endpoint.address
@@ -256,7 +258,7 @@ class ClusterState:
         if detector is not None and health is not None:
             detector.on_connected(health, final=True)
 
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+    def samples(self) -> Iterator[Sample]:
         """Yield (name, labels, value) of everything that is counted here, under Envoy's names."""
         yield from self.stats.samples()
         breaker = self.breaker

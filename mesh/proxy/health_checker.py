@@ -19,7 +19,7 @@ from mesh.proxy.health_probes import CheckResult, Probe, make_probe
 from mesh.proxy.upstream_pool import UpstreamEndpoint, UpstreamPool
 from mesh.runtime.environment import Reactor
 from mesh.runtime.pump import Pump
-from mesh.telemetry.metrics import ClusterStats
+from mesh.telemetry.metrics import ClusterStats, Sample
 
 
 @attrs.define(eq=False)
@@ -125,7 +125,7 @@ class HealthChecks:
         for index in range(len(self.checks)):
             self._take(checked, index, result)
 
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+    def samples(self) -> Iterator[Sample]:
         """Yield (name, labels, value) under Envoy's names; nothing without checks."""
         if not self.checks:
             return

@@ -149,9 +149,12 @@ class HttpConnection:
             await self._refuse(bad_request(error))
         except DeadlineExceeded:
             if begun:
+                self.stats.late_heads += 1
                 await self._refuse(HEADERS_TIMEOUT)
             elif self.reactor.now() >= self.expires_at:
                 self.stats.connections_over_duration += 1
+            else:
+                self.stats.connections_idle += 1
         return None
 
     def _body(self, head: RequestHead) -> RequestBody:

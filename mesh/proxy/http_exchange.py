@@ -176,7 +176,7 @@ class HttpExchange:
         """Return where a request of this route goes, by chance where there are several, or what to answer instead."""
         head, stats = self.head, self.http.stats
         if route.redirect is not None:
-            stats.redirects += 1
+            stats.direct_responses += 1
             scheme = b"https" if self.http.connection.secure else b"http"
             where = location(route.redirect, head.host, head.origin_target, head.path, route.prefix, scheme)
             return redirected(route.redirect.status, where)

@@ -66,6 +66,7 @@ class TcpConnection:
         plan, record, reactor = self._plan, self._record, self._context.reactor
         cluster = plan.backends.only or plan.backends.draw(self._context.random)
         if cluster is None:
+            self._listener.stats.no_route += 1
             record.flags, record.detail = (ResponseFlag.NO_CLUSTER,), "cluster_not_found"
             return False
         record.cluster = cluster.config.name
@@ -76,6 +77,9 @@ class TcpConnection:
         try:
             relayed = await relay(self._connection, upstream, reactor=reactor, idle_s=plan.idle_s)
             record.bytes_received, record.bytes_sent = relayed.bytes_up, relayed.bytes_down
+            stats = self._listener.stats
+            stats.bytes_received += relayed.bytes_up
+            stats.bytes_sent += relayed.bytes_down
             if relayed.upstream_broke:
                 record.flags = (ResponseFlag.UPSTREAM_REMOTE_RESET,)
         finally:
@@ -111,5 +115,6 @@ class TcpConnection:
             record.flags, record.detail = (), ""
             endpoint.active += 1
             return endpoint, opened
+        cluster.stats.connect_attempts_exceeded += 1
         record.flags += (ResponseFlag.RETRY_LIMIT_EXCEEDED,)  # As in Envoy, if only one attempt was allowed too.
         return None

@@ -237,7 +237,8 @@ class UpstreamPool:
         assert pump is not None
         endpoint.connections += 1
         self._stats.connections_total += 1
-        connect_deadline = self._reactor.now() + self.connect_timeout_s
+        began = self._reactor.now()
+        connect_deadline = began + self.connect_timeout_s
         pump.set_deadline(min(deadline, connect_deadline))
         try:
             connection, era = await self.dial(endpoint)
@@ -250,6 +251,7 @@ class UpstreamPool:
             raise
         finally:
             pump.set_deadline(deadline)
+        self._stats.connect_ms.add((self._reactor.now() - began) * 1000.0)
         return UpstreamConnection(self, endpoint, connection, era)
 
     async def dial(self, endpoint: UpstreamEndpoint) -> tuple[Connection, int]:

@@ -37,32 +37,34 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True):
     shadow_denied: str = ""  # left out where it is empty
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def encode_line(record: RequestRecord, *, clock_offset_s: float) -> bytes:
     """Write one line without its end. `clock_offset_s` turns the record's clock into seconds since the epoch."""
-    return _encoder.encode(
+    flags = record.flags
+    # By position, in the order of `_Line`, and rounded by whole numbers: names and `round` would double what a line costs.
+    return _encode(
         _Line(
-            ts=round(record.started_at + clock_offset_s, 6),
-            dir="in" if record.inbound else "out",
-            method=record.method.decode("latin-1"),
-            path=record.path.decode("latin-1"),
-            authority=record.authority.decode("latin-1"),
-            status=record.status,
-            flags=",".join(flag.value for flag in record.flags) if record.flags else "-",
-            details=record.detail,
-            route=record.route,
-            cluster=record.cluster,
-            endpoint=record.upstream,
-            peer=record.peer,
-            dur_ms=round((record.ended_at - record.started_at) * 1000, 3),
-            tries=record.tries,
-            bytes_in=record.bytes_received,
-            bytes_out=record.bytes_sent,
-            request_id=record.request_id.decode("latin-1"),
-            trace=record.traceparent.decode("latin-1"),
-            shadow_denied=record.shadow_denied,
+            int((record.started_at + clock_offset_s) * 1e6 + 0.5) / 1e6,
+            "in" if record.inbound else "out",
+            record.method.decode("latin-1"),
+            record.path.decode("latin-1"),
+            record.authority.decode("latin-1"),
+            record.status,
+            ",".join([flag.value for flag in flags]) if flags else "-",
+            record.detail,
+            record.route,
+            record.cluster,
+            record.upstream,
+            record.peer,
+            int((record.ended_at - record.started_at) * 1e6 + 0.5) / 1e3,
+            record.tries,
+            record.bytes_received,
+            record.bytes_sent,
+            record.request_id.decode("latin-1"),
+            record.traceparent.decode("latin-1"),
+            record.shadow_denied,
         )
     )
 

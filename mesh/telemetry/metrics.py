@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-Sample = tuple[str, dict[str, str], float]
+Sample = tuple[str, dict[str, str], int]  # name, labels, value
 
 # Upper bounds in milliseconds, as Envoy's default histogram buckets.
 TIME_BUCKETS_MS = (
@@ -49,14 +49,10 @@ class Histogram:
         self.counts[bisect_left(TIME_BUCKETS_MS, span_ms)] += 1
         self.sum_ms += span_ms
 
-    def samples(self, name: str) -> Iterator[Sample]:
-        """Yield the buckets, each with all below it, then sum and count."""
-        total = 0
-        for bound, count in zip((*map(str, TIME_BUCKETS_MS), "+Inf"), self.counts, strict=True):
-            total += count
-            yield f"{name}_bucket", {"le": bound}, total
-        yield f"{name}_sum", {}, self.sum_ms
-        yield f"{name}_count", {}, total
+    @property
+    def count(self) -> int:
+        """How many spans were counted."""
+        return sum(self.counts)
 
 
 @attrs.define(eq=False)
@@ -66,6 +62,7 @@ class ClusterStats:
     requests_by_status: dict[int, int] = attrs.field(factory=dict)
     retried_by_status: dict[int, int] = attrs.field(factory=dict)
     time_ms: Histogram = attrs.field(factory=Histogram)
+    connect_ms: Histogram = attrs.field(factory=Histogram)
     requests_total: int = 0
     pending_total: int = 0
     timeouts: int = 0
@@ -86,15 +83,22 @@ class ClusterStats:
     connections_total: int = 0
     connect_fail: int = 0
     connect_timeout: int = 0
+    connect_attempts_exceeded: int = 0
+    membership_changes: int = 0
 
     def samples(self) -> Iterator[Sample]:
         """Yield (name, labels, value) under Envoy's names."""
         yield from _by_status("upstream_rq", self.requests_by_status)
         yield "upstream_rq_completed", {}, _answered(self.requests_by_status)
         yield from _by_status("retry.upstream_rq", self.retried_by_status)
+        yield "retry.upstream_rq_completed", {}, _answered(self.retried_by_status)
         for name, field in _CLUSTER_COUNTERS:
             yield name, {}, getattr(self, field)
-        yield from self.time_ms.samples("upstream_rq_time")
+
+    def histograms(self) -> Iterator[tuple[str, Histogram]]:
+        """Yield (name, spans) under Envoy's names."""
+        yield "upstream_rq_time", self.time_ms
+        yield "upstream_cx_connect_ms", self.connect_ms
 
 
 _CLUSTER_COUNTERS = (
@@ -118,6 +122,8 @@ _CLUSTER_COUNTERS = (
     ("upstream_cx_total", "connections_total"),
     ("upstream_cx_connect_fail", "connect_fail"),
     ("upstream_cx_connect_timeout", "connect_timeout"),
+    ("upstream_cx_connect_attempts_exceeded", "connect_attempts_exceeded"),
+    ("membership_change", "membership_changes"),
 )
 
 
@@ -128,33 +134,52 @@ class ListenerStats:
     connections_total: int = 0
     connections_active: int = 0
     connections_over_duration: int = 0
+    connections_idle: int = 0  # closed since nothing was asked any more
+    late_heads: int = 0  # requests whose head did not come in time
     requests_total: int = 0
     requests_by_status: dict[int, int] = attrs.field(factory=dict)  # of those that have ended; 0: the client left
     time_ms: Histogram = attrs.field(factory=Histogram)
     no_route: int = 0
-    redirects: int = 0
-    direct_responses: int = 0
+    bytes_received: int = 0  # over opaque connections, as the next
+    bytes_sent: int = 0
+    direct_responses: int = 0  # of routes that answer by themselves, redirects among them
 
-    def connection_samples(self) -> Iterator[Sample]:
-        """Yield what Envoy counts for the listener and for what handles its connections alike."""
+    def listener_samples(self) -> Iterator[Sample]:
+        """Yield what Envoy counts for a listening address."""
         yield "downstream_cx_total", {}, self.connections_total
         yield "downstream_cx_active", {}, self.connections_active
         yield "downstream_cx_destroy", {}, self.connections_total - self.connections_active
 
+    def tcp_samples(self) -> Iterator[Sample]:
+        """Yield what Envoy's TCP proxy counts. Bytes are those of relays that have ended."""
+        yield "downstream_cx_total", {}, self.connections_total
+        yield "downstream_cx_no_route", {}, self.no_route
+        yield "downstream_cx_rx_bytes_total", {}, self.bytes_received
+        yield "downstream_cx_tx_bytes_total", {}, self.bytes_sent
+
     def http_samples(self) -> Iterator[Sample]:
         """Yield what Envoy's HTTP connection manager counts."""
         by_status = self.requests_by_status
-        yield from self.connection_samples()
+        yield from self.listener_samples()
+        yield "downstream_cx_idle_timeout", {}, self.connections_idle
         yield "downstream_cx_max_duration_reached", {}, self.connections_over_duration
         yield "downstream_rq_total", {}, self.requests_total
+        yield "downstream_rq_http1_total", {}, self.requests_total
         yield "downstream_rq_active", {}, self.requests_total - sum(by_status.values())
-        yield "downstream_rq_completed", {}, _answered(by_status)
         yield "downstream_rq_rx_reset", {}, by_status.get(0, 0)
-        yield from _by_class("downstream_rq_xx", by_status)
+        yield "downstream_rq_header_timeout", {}, self.late_heads
+        yield from self.answer_samples()
         yield "no_route", {}, self.no_route
-        yield "rq_redirect", {}, self.redirects
         yield "rq_direct_response", {}, self.direct_responses
-        yield from self.time_ms.samples("downstream_rq_time")
+
+    def answer_samples(self) -> Iterator[Sample]:
+        """Yield how requests were answered: what Envoy counts for a connection manager, and once more for its listener."""
+        yield "downstream_rq_completed", {}, _answered(self.requests_by_status)
+        yield from _by_class("downstream_rq_xx", self.requests_by_status)
+
+    def histograms(self) -> Iterator[tuple[str, Histogram]]:
+        """Yield (name, spans) of its HTTP under Envoy's names."""
+        yield "downstream_rq_time", self.time_ms
 
 
 def count_completed(listener: ListenerStats, cluster: ClusterStats | None, status: int, span_ms: float) -> None:
@@ -188,5 +213,4 @@ def _by_status(name: str, by_status: Mapping[int, int]) -> Iterator[Sample]:
 def _by_class(name: str, by_status: Mapping[int, int]) -> Iterator[Sample]:
     for first in range(1, 6):
         count = sum(count for status, count in by_status.items() if status // 100 == first)
-        if count or first > 1:
-            yield name, {"envoy_response_code_class": str(first)}, count
+        yield name, {"envoy_response_code_class": str(first)}, count

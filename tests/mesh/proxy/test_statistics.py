@@ -30,9 +30,11 @@ async def page(lab: Lab, path: str) -> str:
 
 
 async def stats(lab: Lab) -> dict[str, float]:
-    lines = (await page(lab, "/stats")).splitlines()
-    assert lines == sorted(lines)
-    return {name: float(value) for name, _, value in (line.partition(": ") for line in lines)}
+    found = [line.split(": ", 1) for line in (await page(lab, "/stats")).splitlines()]
+    plain = [(name, value) for name, value in found if value.isdigit()]
+    assert plain == sorted(plain)
+    assert all(value == "No recorded values" or value.startswith("B0.5(") for _, value in found[len(plain) :])
+    return {name: float(value) for name, value in plain}
 
 
 def route(**fields: Any) -> Route:
@@ -162,8 +164,41 @@ def test_prometheus_reads_the_same_with_labels(tmp_path: Path) -> None:
             'envoy_http_downstream_rq_xx{envoy_http_conn_manager_prefix="out",envoy_response_code_class="2"} 1',
             'envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix="out",le="+Inf"} 1',
             f'envoy_listener_downstream_cx_total{{envoy_listener_address="127.0.0.1_{lab.port}"}} 1',
-            "envoy_server_live 1",
+            "envoy_server_live{} 1",  # With braces, as Envoy writes it.
+            "# TYPE envoy_cluster_upstream_cx_active gauge",
+            "# TYPE envoy_cluster_upstream_rq_time histogram",
         ):
             assert line in lines
 
     run_fleet(tmp_path, body, {"c": [[ok]]}, routes=[route()])
+
+
+def test_only_what_is_asked_for_is_shown(tmp_path: Path) -> None:
+    async def body(lab: Lab, fleet: Fleet) -> None:
+        await lab.request()
+        found = (await page(lab, "/stats?filter=cluster.*upstream_rq_2&usedonly")).splitlines()
+        assert found == ["cluster.c.upstream_rq_200: 1", "cluster.c.upstream_rq_2xx: 1"]
+        found = (await page(lab, "/stats?format=prometheus&filter=server.live")).splitlines()
+        assert found == ["# TYPE envoy_server_live gauge", "envoy_server_live{} 1"]
+        assert "filter: " in await page(lab, "/stats?filter=(")
+
+    run_fleet(tmp_path, body, {"c": [[ok]]}, routes=[route()])
+
+
+def test_heads_that_come_too_late_connections_and_members_are_counted(tmp_path: Path) -> None:
+    async def body(lab: Lab, fleet: Fleet) -> None:
+        await lab.request()
+        async with await lab.connect() as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost:")
+            assert (await read_response(stream)).status == 408
+        async with await lab.connect() as stream:
+            assert await stream.receive_some() == b""
+        found = await stats(lab)
+        late = picked(found, "http.out", "downstream_rq_header_timeout", "downstream_cx_idle_timeout")
+        assert late == [1, 1]
+        assert picked(found, "cluster.c", "membership_change", "membership_total") == [1, 1]
+        lines = await page(lab, "/stats/prometheus")
+        assert 'envoy_cluster_upstream_cx_connect_ms_count{envoy_cluster_name="c"} 1' in lines
+
+    spans = Timeouts(idle_s=0.3, request_headers_s=0.1)
+    run_fleet(tmp_path, body, {"c": [[ok]]}, routes=[route(timeouts=spans)])
