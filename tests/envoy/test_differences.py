@@ -6,12 +6,11 @@ import pytest
 
 from tests.envoy.cases import CASES
 from tests.envoy.cases.reference import NOT_CARRIED_OVER, REFERENCE, RENAMED
-from tests.envoy.differences import AWAITED, DIFFERENCES, Difference, Line, Where, compare, covers
+from tests.envoy.differences import DIFFERENCES, Difference, Line, Where, compare, covers
 from tests.envoy.facts import Facts
 
 HEADING = "## Deliberate differences from Envoy"
-# Rows that no case of two proxies can show; their tests are with the policies.
-SHOWN_ELSEWHERE = ("outlier detection", "back-off")
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -24,27 +23,32 @@ def test_a_deliberate_difference_is_real(difference: Difference, lines: list[Lin
     assert [where for where in difference.where if not any(covers(where, line) for line in lines)] == []
 
 
-def test_what_is_awaited_is_not_there_yet(lines: list[Line]) -> None:
-    done: list[tuple[str, Where]] = [
-        (each.note, where) for each in AWAITED for where in each.where if not any(covers(where, line) for line in lines)
-    ]
-    assert done == []
-
-
 def test_architecture_has_the_same_rows() -> None:
     rows = _rows()
-    declared = {each.what: (each.envoy, each.here, each.why) for each in DIFFERENCES}
+    declared = {each.what: (each.envoy, each.here, each.why, "envoy") for each in DIFFERENCES}
     assert {what: rows.get(what) for what in declared} == declared
-    assert sorted(rows.keys() - declared.keys() - set(SHOWN_ELSEWHERE)) == []
 
 
-def _rows() -> dict[str, tuple[str, ...]]:
+def test_rows_that_no_case_of_two_proxies_shows_name_a_test_that_there_is() -> None:
+    sources = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    known = {each.what for each in DIFFERENCES}
+    missing = {
+        what: name
+        for what, (_, _, _, names) in _rows().items()
+        if what not in known
+        for name in names.replace("`", "").split(", ")
+        if f"def {name}(" not in sources
+    }
+    assert missing == {}
+
+
+def _rows() -> dict[str, tuple[str, str, str, str]]:
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
     section = text.partition(HEADING)[2].partition("\n## ")[0]
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
     ]
-    return {row[0]: tuple(row[1:4]) for row in cells[2:]}
+    return {row[0]: (row[1], row[2], row[3], row[4]) for row in cells[2:]}
 
 
 def test_each_case_of_the_reference_is_carried_over_or_its_absence_has_a_reason() -> None:

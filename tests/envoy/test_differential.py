@@ -7,20 +7,15 @@ import pytest
 
 from tests.envoy.case import Case
 from tests.envoy.cases import CASES
-from tests.envoy.differences import AWAITED, Line, compare, covers, declared
+from tests.envoy.differences import Line, compare, declared
 from tests.envoy.facts import Facts
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def _judge(lines: list[Line]) -> None:
-    """Fail for lines that nobody declared; those that are awaited are expected failures."""
     undeclared = [line for line in lines if not declared(line)]
-    notes = [each.note for each in AWAITED for line in undeclared if any(covers(where, line) for where in each.where)]
-    unknown = [line for line in undeclared if not any(covers(where, line) for each in AWAITED for where in each.where)]
-    assert not unknown, "\n".join(map(str, unknown))
-    if notes:
-        pytest.xfail("; ".join(dict.fromkeys(notes)))
+    assert not undeclared, "\n".join(map(str, undeclared))
 
 
 @each_case
