@@ -59,9 +59,7 @@ STATE_FOLDER = "sidecar"
 )
 @click.option("--data", "data_dir", default=None, type=click.Path(), help="Where the last good configuration is kept.")
 @click.option("--access-log", default="-", help="A file, - for standard output (default), or off.")
-@click.option(
-    "--admin", default=None, metavar="IP:PORT", help="Serve /ready, /clusters, /stats, /config_dump."
-)
+@click.option("--admin", default=None, metavar="IP:PORT", help="Serve /ready, /clusters, /stats, /config_dump.")
 @click.option("--drain-time", default="30s", help="Longest wait for requests under way at the end.")
 @with_log_options
 def command(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.envoy.cases import CASES
 from tests.envoy.cases.reference import NOT_CARRIED_OVER, REFERENCE, RENAMED
-from tests.envoy.differences import DIFFERENCES, Difference, Line, Where, compare, covers
+from tests.envoy.differences import DIFFERENCES, Difference, Line, compare, covers
 from tests.envoy.facts import Facts
 
 HEADING = "## Deliberate differences from Envoy"
