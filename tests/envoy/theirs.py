@@ -55,6 +55,20 @@ async def run_theirs(cases: Sequence[Case]) -> dict[str, Outcome | Exception]:
     return {case.name: _with_stats(case, outcomes[case.name], stats) for case in cases}
 
 
+async def statistics_of(cases: Sequence[Case], target: str) -> str:
+    """Return a page of statistics of an Envoy that is configured for these cases, and that nobody has asked anything yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with trio.open_nursery() as nursery:
+            worlds = [_World(case, free_ports(case.listeners), Path(folder)) for case in cases]
+            for world in worlds:
+                await world.servers.start(nursery)
+            admin = free_ports(["admin"])["admin"]
+            async with _running(bootstrap([world.translation() for world in worlds], admin), admin, Path(folder)):
+                text = await _ask(admin, target)
+            nursery.cancel_scope.cancel()
+    return text
+
+
 def _with_stats(case: Case, outcome: Outcome | Exception, stats: Mapping[str, int]) -> Outcome | Exception:
     if isinstance(outcome, Exception):
         return outcome
