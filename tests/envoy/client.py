@@ -54,10 +54,14 @@ async def _connect(port: int) -> trio.SocketStream:
     """Connect. Unlike `trio.open_tcp_stream` not troubled by a proxy that resets at once: the first read says so."""
     sock = trio.socket.socket()
     try:
-        await sock.connect(("127.0.0.1", port))
-    except ConnectionResetError:
-        pass
-    return trio.SocketStream(sock)
+        try:
+            await sock.connect(("127.0.0.1", port))
+        except ConnectionResetError:
+            pass
+        return trio.SocketStream(sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _talk(talk: Talk, port: int) -> list[Reply]:

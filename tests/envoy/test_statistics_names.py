@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from mesh.config.snapshot import Backend, Route
 from mesh.policy.health_check import HealthCheck, HealthCheckKind
 from mesh.policy.outlier_detection import OutlierDetection
 from tests.envoy.cases import CASES
 from tests.envoy.theirs import envoy_binary, statistics_of
-from tests.mesh.proxy.laboratory import Fleet, Lab, ok, run_fleet
-from tests.mesh.proxy.test_statistics import page, route
+from tests.mesh.proxy.laboratory import Fleet, Lab, admin_page, ok, run_fleet
 
 # Counted by Envoy when it first happens, so that one that nobody has asked has none, or only with `track_remaining`.
 _LATER = re.compile(r"(retry\.)?upstream_rq_(completed|time|[0-9]{3}|[1-5]xx)|circuit_breakers\.default\.remaining_.*")
@@ -22,11 +22,13 @@ def ours(tmp_path: Path) -> set[str]:
     names: list[str] = []
 
     async def body(lab: Lab, fleet: Fleet) -> None:
-        names.extend(line.partition(":")[0] for line in (await page(lab, "/stats")).splitlines())
+        names.extend(line.partition(":")[0] for line in (await admin_page(lab, "/stats")).splitlines())
 
     checks = (HealthCheck(kind=HealthCheckKind.TCP, interval_s=10.0),)
     everything = {"outlier_detection": OutlierDetection(consecutive_5xx=3), "health_checks": checks}
-    run_fleet(tmp_path, body, {"c": [[ok]]}, routes=[route()], cluster=everything)
+    run_fleet(
+        tmp_path, body, {"c": [[ok]]}, routes=[Route(name="r", backends=(Backend(cluster="c"),))], cluster=everything
+    )
     return {name.removeprefix("cluster.c.") for name in names if name.startswith("cluster.c.")} | {
         "http:" + name.removeprefix("http.out.") for name in names if name.startswith("http.out.")
     }

@@ -368,9 +368,9 @@ def expected_failure(message: str) -> Iterator[None]:
     assert any(message in str(error) for error in failures), failures
 
 
-def run_machine() -> None:
+def run_machine(examples_max: int = 300) -> None:
     once = settings(
-        max_examples=300,
+        max_examples=examples_max,
         stateful_step_count=30,
         derandomize=True,
         database=None,
@@ -428,4 +428,4 @@ def test_damaged_file_that_is_believed_is_found(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(globals(), "from_file", believed)
     with expected_failure("a mixed configuration"):
-        run_machine()
+        run_machine(3000)  # Few walks restart from a file that is damaged and readable.

@@ -22,6 +22,7 @@ from mesh.discovery.client import ControlPlaneClientSettings
 from mesh.identity.tls import OpenSslTls
 from mesh.model.names import Address
 from mesh.model.traffic import Protocol
+from mesh.proxy.admin import Admin
 from mesh.proxy.sidecar import Sidecar, SidecarSettings
 from mesh.runtime.environment import Environment
 from mesh.runtime.reactor import EpollReactor
@@ -166,6 +167,17 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+async def admin_page(lab: Lab, path: str) -> str:
+    """Ask the sidecar's own page."""
+    address = Address("127.0.0.1", free_port())
+    listener = lab.env.reactor.listen(address, Admin(lab.sidecar).serve)
+    async with await trio.open_tcp_stream(address.host, address.port) as stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        text = (await read_response(stream)).body.decode()
+    listener.close()
+    return text
 
 
 def http_parts(

@@ -15,7 +15,7 @@ from mesh.policy.health_check import HealthCheck, HealthCheckKind
 from mesh.policy.load_balancing import LoadBalancing
 from mesh.policy.outlier_detection import OutlierDetection
 from mesh.proxy.admin import Admin
-from tests.mesh.proxy.laboratory import Lab, Upstream, UpstreamCall
+from tests.mesh.proxy.laboratory import Lab, Upstream, UpstreamCall, admin_page
 from tests.mesh.proxy.outside_world import NAME, ROOT, parts_of, run, server_context, tells
 
 QUICK = HealthCheck(
@@ -42,9 +42,9 @@ def endpoint_page(lab: Lab) -> Any:
     return msgspec.json.decode(page)[0]["endpoints"][0]
 
 
-def statistics(lab: Lab) -> dict[str, float]:
-    _, _, lines = Admin(lab.sidecar)._stats()
-    return {name: float(value) for name, _, value in (line.partition(": ") for line in lines.decode().splitlines())}
+async def statistics(lab: Lab) -> dict[str, float]:
+    lines = (await admin_page(lab, "/stats")).splitlines()
+    return {name: float(value) for name, _, value in (line.partition(": ") for line in lines) if value.isdigit()}
 
 
 async def until_served(lab: Lab, status: int) -> None:
@@ -66,7 +66,7 @@ def test_a_server_is_checked_by_its_own_name_over_its_tls(tmp_path: Any) -> None
         lab.sidecar.apply(Snapshot.of(*parts))
         await until_served(lab, 200)
         lab.sidecar.apply(Snapshot.of(*checked(parts, QUICK)))
-        while statistics(lab).get("cluster.api.health_check.success", 0) < 3:
+        while (await statistics(lab)).get("cluster.api.health_check.success", 0) < 3:
             await trio.sleep(0.01)
         check = next(call.head for call in upstream.calls if call.head.startswith(b"GET /healthz"))
         assert f"host: {NAME}\r\nuser-agent: Envoy/HC".encode() in check
@@ -76,7 +76,7 @@ def test_a_server_is_checked_by_its_own_name_over_its_tls(tmp_path: Any) -> None
         sick.append(True)
         await until_served(lab, 503)
         assert endpoint_page(lab)["health_flags"] == ["failed_active_hc"]
-        assert statistics(lab)["cluster.api.membership_healthy"] == 0
+        assert (await statistics(lab))["cluster.api.membership_healthy"] == 0
 
         lab.sidecar.apply(Snapshot.of(*parts))
         assert (await lab.request()).status == 200
@@ -92,7 +92,7 @@ def test_statistics_have_envoys_names(tmp_path: Any) -> None:
         parts = parts_of(lab.port, [Address("127.0.0.1", upstream.address.port)])
         lab.sidecar.apply(Snapshot.of(*checked(parts, QUICK)))
         await until_served(lab, 200)
-        text = Admin(lab.sidecar)._prometheus()[2].decode()
+        text = await admin_page(lab, "/stats/prometheus")
         for line in (
             'envoy_cluster_health_check_healthy{envoy_cluster_name="api"} 1',
             'envoy_cluster_circuit_breakers_default_cx_open{envoy_cluster_name="api"} 0',

@@ -14,23 +14,11 @@ from mesh.policy.fault_injection import Abort, Fault
 from mesh.policy.rate_limit import CallerRateLimit, Rate, RateLimit
 from mesh.policy.retry import RetryOn, RetryPolicy
 from mesh.policy.timeout import Timeouts
-from mesh.proxy.admin import Admin
-from tests.mesh.proxy.laboratory import Fleet, Lab, free_port, ok, read_response, run_fleet, sick, silent
-
-
-async def page(lab: Lab, path: str) -> str:
-    """Ask the sidecar's own page."""
-    address = Address("127.0.0.1", free_port())
-    listener = lab.env.reactor.listen(address, Admin(lab.sidecar).serve)
-    async with await trio.open_tcp_stream(address.host, address.port) as stream:
-        await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
-        text = (await read_response(stream)).body.decode()
-    listener.close()
-    return text
+from tests.mesh.proxy.laboratory import Fleet, Lab, admin_page, ok, read_response, run_fleet, sick, silent
 
 
 async def stats(lab: Lab) -> dict[str, float]:
-    found = [line.split(": ", 1) for line in (await page(lab, "/stats")).splitlines()]
+    found = [line.split(": ", 1) for line in (await admin_page(lab, "/stats")).splitlines()]
     plain = [(name, value) for name, value in found if value.isdigit()]
     assert plain == sorted(plain)
     assert all(value == "No recorded values" or value.startswith("B0.5(") for _, value in found[len(plain) :])
@@ -155,7 +143,7 @@ def test_policies_of_an_inbound_are_counted_across_changes(tmp_path: Path) -> No
 def test_prometheus_reads_the_same_with_labels(tmp_path: Path) -> None:
     async def body(lab: Lab, fleet: Fleet) -> None:
         await lab.request()
-        lines = (await page(lab, "/stats/prometheus")).splitlines()
+        lines = (await admin_page(lab, "/stats/prometheus")).splitlines()
         for line in (
             'envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 1',
             'envoy_cluster_upstream_rq{envoy_cluster_name="c",envoy_response_code="200"} 1',
@@ -176,11 +164,11 @@ def test_prometheus_reads_the_same_with_labels(tmp_path: Path) -> None:
 def test_only_what_is_asked_for_is_shown(tmp_path: Path) -> None:
     async def body(lab: Lab, fleet: Fleet) -> None:
         await lab.request()
-        found = (await page(lab, "/stats?filter=cluster.*upstream_rq_2&usedonly")).splitlines()
+        found = (await admin_page(lab, "/stats?filter=cluster.*upstream_rq_2&usedonly")).splitlines()
         assert found == ["cluster.c.upstream_rq_200: 1", "cluster.c.upstream_rq_2xx: 1"]
-        found = (await page(lab, "/stats?format=prometheus&filter=server.live")).splitlines()
+        found = (await admin_page(lab, "/stats?format=prometheus&filter=server.live")).splitlines()
         assert found == ["# TYPE envoy_server_live gauge", "envoy_server_live{} 1"]
-        assert "filter: " in await page(lab, "/stats?filter=(")
+        assert "filter: " in await admin_page(lab, "/stats?filter=(")
 
     run_fleet(tmp_path, body, {"c": [[ok]]}, routes=[route()])
 
@@ -197,7 +185,7 @@ def test_heads_that_come_too_late_connections_and_members_are_counted(tmp_path: 
         late = picked(found, "http.out", "downstream_rq_header_timeout", "downstream_cx_idle_timeout")
         assert late == [1, 1]
         assert picked(found, "cluster.c", "membership_change", "membership_total") == [1, 1]
-        lines = await page(lab, "/stats/prometheus")
+        lines = await admin_page(lab, "/stats/prometheus")
         assert 'envoy_cluster_upstream_cx_connect_ms_count{envoy_cluster_name="c"} 1' in lines
 
     spans = Timeouts(idle_s=0.3, request_headers_s=0.1)
