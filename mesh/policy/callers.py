@@ -6,7 +6,6 @@ Source: Kuma `rules[].matches[]`; SPIFFE IDs are compared as in `mesh.policy.aut
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from mesh.model.names import SpiffeId
 from mesh.policy.authorization import PeerMatch, covers_peer
 
 T = TypeVar("T")
@@ -17,7 +16,8 @@ REMEMBERED_MAX = 1024  # callers; beyond it all are forgotten
 class CallerTable(Generic[T]):
     """Entries with their matches, in order. What a caller gets is worked out once and remembered.
 
-    So the cost of a request does not grow with the number of entries. An entry that names no SPIFFE ID means callers
+    So the cost of a request does not grow with the number of entries. Callers are told apart by the text of their SPIFFE ID,
+    "" without one, and the server name that they asked for. An entry that names no SPIFFE ID means callers
     without an identity too, any other does not.
     """
 
@@ -25,15 +25,14 @@ class CallerTable(Generic[T]):
 
     def __init__(self, entries: Sequence[tuple[PeerMatch, T]]) -> None:
         self._entries = tuple(entries)
-        self._remembered: dict[tuple[SpiffeId | None, str], tuple[T, ...]] = {}
+        self._remembered: dict[tuple[str, str], tuple[T, ...]] = {}
 
-    def of(self, peer: SpiffeId | None, sni: str) -> tuple[T, ...]:
+    def of(self, spiffe_id: str, sni: str) -> tuple[T, ...]:
         """Return all entries that mean this caller, in their order."""
-        found = self._remembered.get((peer, sni))
+        found = self._remembered.get((spiffe_id, sni))
         if found is None:
-            spiffe_id = "" if peer is None else str(peer)
             found = tuple(value for match, value in self._entries if covers_peer(match, spiffe_id, sni))
             if len(self._remembered) >= REMEMBERED_MAX:
                 self._remembered.clear()
-            self._remembered[peer, sni] = found
+            self._remembered[spiffe_id, sni] = found
         return found

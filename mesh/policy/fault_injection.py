@@ -6,7 +6,6 @@ then the abort, each with its own chance); Kuma MeshFaultInjection makes one suc
 
 import attrs
 
-from mesh.model.names import SpiffeId
 from mesh.model.randomness import Random
 from mesh.policy.authorization import PeerMatch
 from mesh.policy.callers import CallerTable
@@ -34,6 +33,9 @@ class ResponseBandwidth:
 
     bytes_per_s: float
     percent: float
+
+
+Part = ResponseBandwidth | Delay | Abort
 
 
 @attrs.frozen(kw_only=True)
@@ -73,35 +75,37 @@ class FaultInjector:
     def __init__(self, faults: tuple[Fault, ...], previous: "FaultInjector | None" = None) -> None:
         """`previous`: the one that this replaces; its counts go on."""
         self.counts: FaultCounts = FaultCounts() if previous is None else previous.counts
-        self._callers = CallerTable([(fault.match, fault) for fault in faults])
+        self._callers = CallerTable([(fault.match, _parts(fault)) for fault in faults])
 
-    def draw(self, peer: SpiffeId | None, sni: str, random: Random) -> DrawnFaults | None:
-        """Draw for one request. None: nothing is injected.
+    def draw(self, spiffe_id: str, sni: str, random: Random) -> DrawnFaults | None:
+        """Draw for one request of a caller (see CallerTable). None: nothing is injected.
 
         Entries act one behind the other: delays add up, the first abort ends it, and of several rates the lowest counts.
         """
-        faults = self._callers.of(peer, sni)
-        if not faults:
-            return None
-        delay_s = bytes_per_s = 0.0
-        status = 0
+        drawn = None
+        for parts in self._callers.of(spiffe_id, sni):
+            for part in parts:
+                if random.random() * 100.0 < part.percent:  # `random` is below 1: 100 always happens, 0 never
+                    drawn = self._with(drawn or DrawnFaults(), part)
+                    if drawn.abort_status:
+                        return drawn
+        return drawn
+
+    def _with(self, drawn: DrawnFaults, part: Part) -> DrawnFaults:
         counts = self.counts
-        for fault in faults:
-            bandwidth, delay, abort = fault.response_bandwidth, fault.delay, fault.abort
-            if bandwidth is not None and _happens(bandwidth.percent, random):
+        match part:
+            case ResponseBandwidth(bytes_per_s=rate):
                 counts.response_rl_injected += 1
-                bytes_per_s = min(bytes_per_s or bandwidth.bytes_per_s, bandwidth.bytes_per_s)
-            if delay is not None and delay.delay_s > 0.0 and _happens(delay.percent, random):
+                return attrs.evolve(drawn, bytes_per_s=min(drawn.bytes_per_s or rate, rate))
+            case Delay():
                 counts.delays_injected += 1
-                delay_s += delay.delay_s
-            if abort is not None and _happens(abort.percent, random):
+                return attrs.evolve(drawn, delay_s=drawn.delay_s + part.delay_s)
+            case Abort():
                 counts.aborts_injected += 1
-                status = abort.status
-                break
-        if not (status or delay_s or bytes_per_s):
-            return None
-        return DrawnFaults(delay_s=delay_s, abort_status=status, bytes_per_s=bytes_per_s)
+                return attrs.evolve(drawn, abort_status=part.status)
 
 
-def _happens(percent: float, random: Random) -> bool:
-    return random.random() * 100.0 < percent  # `random` is below 1: 100 always happens, 0 never
+def _parts(fault: Fault) -> tuple[Part, ...]:
+    """Return what is drawn for, in the order of the draws."""
+    delay = fault.delay if fault.delay is not None and fault.delay.delay_s > 0.0 else None
+    return tuple(part for part in (fault.response_bandwidth, delay, fault.abort) if part is not None)

@@ -163,17 +163,12 @@ class OutlierDetector:
         """Record the status of one try's response; a gRPC status first translated to HTTP. True: this ejected the host."""
         if self._split:
             self.on_connected(host)
-        return self._on_status(host, status, now, random)
-
-    def _on_status(self, host: HostRecord, status: int, now: float, random: Random) -> bool:
-        counts = host.counts
-        counts.total += 1
-        if status < 500 or status > 599:
-            counts.succeeded += 1
-            host.consecutive_5xx = 0
-            host.consecutive_gateway_failures = 0
-            return False
-        return self._on_server_error(host, status, now, random)
+        host.counts.total += 1
+        if 500 <= status <= 599:
+            return self._on_server_error(host, status, now, random)
+        host.counts.succeeded += 1
+        host.consecutive_5xx = host.consecutive_gateway_failures = 0
+        return False
 
     def on_connected(self, host: HostRecord, *, final: bool = False) -> None:
         """Record that a try has its connection; ignored unless errors are split. HTTP need not call it: outcomes imply it.
@@ -201,7 +196,8 @@ class OutlierDetector:
         if kind is FailureKind.OVERFLOW:
             return False
         if not self._split:
-            return self._on_status(host, 504 if kind in _TIMEOUTS else 503, now, random)
+            host.counts.total += 1
+            return self._on_server_error(host, 504 if kind in _TIMEOUTS else 503, now, random)
         if kind not in _CONNECTING:
             self.on_connected(host)
         host.local_origin_counts.total += 1

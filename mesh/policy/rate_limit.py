@@ -7,7 +7,6 @@ of an inbound (one filter configuration per matched route), which all callers th
 
 import attrs
 
-from mesh.model.names import SpiffeId
 from mesh.policy.authorization import PeerMatch
 from mesh.policy.callers import CallerTable
 from mesh.policy.routing import HeaderChanges
@@ -41,19 +40,19 @@ class CallerRateLimit:
 class TokenBucket:
     """Tokens that come back at a steady rate, up to a full bucket; it begins full."""
 
-    __slots__ = ("_filled_at", "_tokens", "_tokens_per_s", "rate")
+    __slots__ = ("_filled_at", "_tokens", "_tokens_max", "_tokens_per_s", "rate")
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._tokens_per_s = rate.count / rate.interval_s
-        self._tokens = float(rate.count)
+        self._tokens = self._tokens_max = float(rate.count)
         self._filled_at = 0.0
 
     def take(self, now: float) -> bool:
         """Take one token; False when there is none. `now` in seconds of any clock that does not go back."""
         tokens = self._tokens + (now - self._filled_at) * self._tokens_per_s
-        if tokens > self.rate.count:
-            tokens = float(self.rate.count)
+        if tokens > self._tokens_max:
+            tokens = self._tokens_max
         self._filled_at = now
         if tokens < 1.0:
             self._tokens = tokens
@@ -71,10 +70,18 @@ def bucket_for(rate: Rate, previous: TokenBucket | None) -> TokenBucket:
 class RateLimitCounts:
     """What a limiter did. Envoy's `http_local_rate_limit.{enabled,ok,rate_limited,enforced}`; of connections only two count."""
 
-    enabled: int = 0  # asked, of a caller that has a limit
     ok: int = 0
     rate_limited: int = 0
-    enforced: int = 0  # and refused for it: always, since there is no dry run
+
+    @property
+    def enabled(self) -> int:
+        """How often it was asked about a caller that has a limit."""
+        return self.ok + self.rate_limited
+
+    @property
+    def enforced(self) -> int:
+        """How often it refused: whenever the limit was reached, since there is no dry run."""
+        return self.rate_limited
 
 
 class RateLimiter:
@@ -97,19 +104,16 @@ class RateLimiter:
             entries.append((entry.match, (entry.limit, bucket)))
         self._callers = CallerTable(entries)
 
-    def admit(self, peer: SpiffeId | None, sni: str, now: float) -> RateLimit | None:
-        """Take a token for a caller's request. None: it may go on; else the limit that it is over."""
-        found = self._callers.of(peer, sni)
+    def admit(self, spiffe_id: str, sni: str, now: float) -> RateLimit | None:
+        """Take a token for a caller's request (see CallerTable). None: it may go on; else the limit that it is over."""
+        found = self._callers.of(spiffe_id, sni)
         if not found or found[0] is None:
             return None
         limit, bucket = found[0]
-        counts = self.counts
-        counts.enabled += 1
         if bucket.take(now):
-            counts.ok += 1
+            self.counts.ok += 1
             return None
-        counts.rate_limited += 1
-        counts.enforced += 1
+        self.counts.rate_limited += 1
         return limit
 
 
@@ -125,11 +129,8 @@ class ConnectionLimiter:
 
     def admit(self, now: float) -> bool:
         """Take a token for a new connection; False: close it at once."""
-        counts = self.counts
-        counts.enabled += 1
         if self._bucket.take(now):
-            counts.ok += 1
+            self.counts.ok += 1
             return True
-        counts.rate_limited += 1
-        counts.enforced += 1
+        self.counts.rate_limited += 1
         return False

@@ -8,7 +8,7 @@ and query_params: not percent-decoded, the first of several values counts).
 
 import enum
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -85,14 +85,14 @@ class Condition:
 
     def holds(self, reading: Reading) -> bool:
         """Does a request meet it?"""
-        value = reading.value(self.wanted)
-        if value is None or self.kind is ValueMatchKind.ABSENT:
-            return value is None and self.kind is ValueMatchKind.ABSENT
+        value, kind = reading.value(self.wanted), self.kind
+        if kind is ValueMatchKind.EXACT:  # Nearly all are.
+            return value == self.value
+        if value is None or kind is ValueMatchKind.ABSENT:
+            return value is None and kind is ValueMatchKind.ABSENT
         if self.pattern is not None:
             return self.pattern.fullmatch(value)
-        if self.kind is ValueMatchKind.PREFIX:
-            return value.startswith(self.value)
-        return self.kind is ValueMatchKind.PRESENT or value == self.value
+        return kind is ValueMatchKind.PRESENT or value.startswith(self.value)
 
 
 def conditions_of(match: RouteMatch) -> tuple[Condition, ...]:
@@ -120,7 +120,10 @@ class Row(Generic[T]):
 
     def holds(self, reading: Reading) -> bool:
         """Does a request meet all of the conditions?"""
-        return all(condition.holds(reading) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 - the generator of `all` costs more than most conditions
+            if not condition.holds(reading):
+                return False
+        return True
 
     def without(self, condition: Condition) -> "Row[T]":
         """Return it for where one of its conditions is known to hold."""
@@ -128,14 +131,15 @@ class Row(Generic[T]):
 
 
 class Rows(Generic[T]):
-    """Routes that differ in their conditions only."""
+    """Routes that differ in their conditions only. `always`: the first of them, where it has none; then it is the only one."""
 
-    __slots__ = ("_filed", "_scanned", "rank_min")
+    __slots__ = ("_filed", "_scanned", "always", "rank_min")
 
     def __init__(self, rows: Sequence[Row[T]]) -> None:
         """Take routes sorted by rank; those behind one without conditions are never reached."""
         reachable = list(_reachable(rows))
         self.rank_min = reachable[0].rank
+        self.always = None if reachable[0].conditions else reachable[0]
         self._scanned: list[Row[T]] = []
         counts = Counter(condition for row in reachable for condition in row.conditions)
         by_condition: dict[Condition, list[Row[T]]] = {}
@@ -153,9 +157,11 @@ class Rows(Generic[T]):
 
     def first(self, reading: Reading, rank_max: int) -> Row[T] | None:
         """Return the route of the lowest rank that a request matches, if that is below `rank_max`."""
-        best: Row[T] | None = None
         if self.rank_min >= rank_max:
             return None
+        if self.always is not None:
+            return self.always
+        best: Row[T] | None = None
         for row in self._scanned:
             if row.rank >= rank_max:
                 break
@@ -176,7 +182,16 @@ class Rows(Generic[T]):
 class _ByValue(Generic[T]):
     """Routes by what one property of a request has to be."""
 
-    __slots__ = ("_exact", "_patterned", "_patterns", "_prefix_sizes", "_prefixes", "_present", "rank_min")
+    __slots__ = (
+        "_all_exact",
+        "_exact",
+        "_patterned",
+        "_patterns",
+        "_prefix_sizes",
+        "_prefixes",
+        "_present",
+        "rank_min",
+    )
 
     def __init__(self, filed: dict[Condition, Rows[T]]) -> None:
         of_kind = {kind: {c: rows for c, rows in filed.items() if c.kind is kind} for kind in ValueMatchKind}
@@ -187,10 +202,16 @@ class _ByValue(Generic[T]):
         self._patterned = list(patterned.values())
         self._patterns = PatternSet([condition.value.decode() for condition in patterned]) if patterned else None
         self._present = list(of_kind[ValueMatchKind.PRESENT].values())
+        self._all_exact = len(self._exact) == len(filed)
         self.rank_min = min(rows.rank_min for rows in filed.values())
 
-    def candidates(self, value: bytes) -> Iterator[Rows[T]]:
-        """Yield the routes that have this value, or match it."""
+    def candidates(self, value: bytes) -> Iterable[Rows[T]]:
+        """Return the routes that have this value, or match it."""
+        if self._all_exact:
+            return (self._exact[value],) if value in self._exact else ()
+        return self._of_all_kinds(value)
+
+    def _of_all_kinds(self, value: bytes) -> Iterator[Rows[T]]:
         if value in self._exact:
             yield self._exact[value]
         for size in self._prefix_sizes:

@@ -1,12 +1,12 @@
 """Route table: which of a listener's routes a request goes by, found without looking at all of them.
 
 Routes come in the order of evaluation (`mesh.config.routes.in_evaluation_order`) and the first that matches wins. Exact
-paths and prefixes are looked up, a prefix for each segment of the path down to the longest prefix there is; regular
+paths are looked up; prefixes stand in a tree of segments, which a path is followed down as far as it goes; regular
 expressions run together in one pass, and only where nothing that comes before them was found.
 Source: Gateway API HTTPRouteMatch; Envoy `RouteMatch` (path, path_separated_prefix, safe_regex: without the query).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from mesh.policy.patterns import PatternSet
@@ -16,10 +16,23 @@ from mesh.policy.routing import PathMatch, PathMatchKind, RouteMatch
 T = TypeVar("T")
 
 
+_LAST = 1 << 62  # behind every rank
+
+
+class _Prefix(Generic[T]):
+    """A place in the tree of prefixes: the routes that end here, and where the next segment leads."""
+
+    __slots__ = ("longer", "rows")
+
+    def __init__(self) -> None:
+        self.rows: Rows[T] | None = None
+        self.longer: dict[bytes, _Prefix[T]] = {}
+
+
 class RouteTable(Generic[T]):
     """Routes prepared to be found; immutable."""
 
-    __slots__ = ("_depth_max", "_everything", "_exact", "_patterned", "_patterned_rank_min", "_patterns", "_prefixes")
+    __slots__ = ("_cuts", "_everything", "_exact", "_patterned", "_patterned_rank_min", "_patterns", "_prefixes")
 
     def __init__(self, entries: Sequence[tuple[RouteMatch, T]]) -> None:
         """Take routes in the order of evaluation. Raises: ValueError for a pattern that RE2 refuses."""
@@ -28,8 +41,9 @@ class RouteTable(Generic[T]):
             by_path.setdefault(_path_key(match.path), []).append(Row(rank, value, conditions_of(match)))
         rows = {path: Rows(found) for path, found in by_path.items()}
         self._exact = {path.encode(): found for (kind, path), found in rows.items() if kind is PathMatchKind.EXACT}
-        self._prefixes = {path.encode(): found for (kind, path), found in rows.items() if kind is PathMatchKind.PREFIX}
-        self._depth_max = max((prefix.count(b"/") for prefix in self._prefixes), default=0)
+        prefixes = {path.encode(): found for (kind, path), found in rows.items() if kind is PathMatchKind.PREFIX}
+        self._prefixes = _tree(prefixes)
+        self._cuts = max((prefix.count(b"/") + 1 for prefix in prefixes if prefix), default=0)
         patterned = {path: found for (kind, path), found in rows.items() if kind is PathMatchKind.REGULAR_EXPRESSION}
         self._patterns = PatternSet(list(patterned))
         self._patterned = list(patterned.values())
@@ -41,32 +55,51 @@ class RouteTable(Generic[T]):
         """Return what the first route that matches a request leads to; None: there is no such route."""
         if self._everything:
             return self._everything[0]
+        path = head.path
+        found = self._by_path(path)
+        if len(found) == 1 and self._patterned_rank_min > found[0].rank_min and found[0].always is not None:
+            return found[0].always.value
         reading = Reading(head)
         best: Row[T] | None = None
-        rank_max = 1 << 62
-        for rows in self._by_path(head.path):
-            found = rows.first(reading, rank_max)
-            if found is not None:
-                best, rank_max = found, found.rank
+        rank_max = _LAST
+        for rows in reversed(found):  # What means fewer requests usually comes first in the order of evaluation.
+            row = rows.first(reading, rank_max)
+            if row is not None:
+                best, rank_max = row, row.rank
         if self._patterned_rank_min < rank_max:
-            for position in self._patterns.matching(head.path):
-                found = self._patterned[position].first(reading, rank_max)
-                if found is not None:
-                    best, rank_max = found, found.rank
+            for position in self._patterns.matching(path):
+                row = self._patterned[position].first(reading, rank_max)
+                if row is not None:
+                    best, rank_max = row, row.rank
         return None if best is None else best.value
 
     def _by_path(self, path: bytes) -> list[Rows[T]]:
-        """Return the routes with this very path, and those with a prefix of it, the longest first."""
+        """Return the routes with a prefix of this path, the shortest first, and those with this very path."""
         # Without a prefix / everything matches, the authority of a CONNECT and the `*` of an OPTIONS too.
-        found = [self._prefixes.get(b"")]
-        end = 0
-        for _ in range(self._depth_max):
-            end = path.find(b"/", end + 1)
-            found.append(self._prefixes.get(path if end < 0 else path[:end]))
-            if end < 0:
-                break
-        found.append(self._exact.get(path))
-        return [rows for rows in reversed(found) if rows is not None]
+        place = self._prefixes
+        found = [] if place.rows is None else [place.rows]
+        if self._cuts:
+            for segment in path.split(b"/", self._cuts):
+                longer = place.longer.get(segment)
+                if longer is None:
+                    break
+                place = longer
+                if place.rows is not None:
+                    found.append(place.rows)
+        if path in self._exact:
+            found.append(self._exact[path])
+        return found
+
+
+def _tree(prefixes: Mapping[bytes, Rows[T]]) -> _Prefix[T]:
+    """Return the root, which all paths begin with; an absolute path's first segment is the empty one."""
+    root: _Prefix[T] = _Prefix()
+    for prefix, rows in prefixes.items():
+        place = root
+        for segment in prefix.split(b"/") if prefix else ():
+            place = place.longer.setdefault(segment, _Prefix())
+        place.rows = rows
+    return root
 
 
 def _path_key(path: PathMatch) -> tuple[PathMatchKind, str]:

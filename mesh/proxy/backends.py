@@ -32,3 +32,6 @@ class Backends:
         if not self._total:
             return None
         return self._clusters[bisect_right(self._bounds, int(random.random() * self._total))]
+
+
+NOWHERE = Backends(())

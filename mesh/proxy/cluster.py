@@ -203,7 +203,8 @@ class ClusterState:
             self._checks.fail(endpoint)
         if detector is None or health is None:
             return
-        if head is not None and (grpc_status := read_status(head.header(b"grpc-status"))) is not None:
+        told = None if head is None else head.header(b"grpc-status")
+        if told and (grpc_status := read_status(told)) is not None:
             status = to_http(grpc_status)
         if detector.on_response(health, status, self._reactor.now(), self._random):
             self._ejections.note(health)

@@ -80,4 +80,4 @@ def steer(exchange: "HttpExchange") -> None:
     wanted = by_headers.of(headers)
     exchange.timeouts, exchange.rules = wanted.timeouts, wanted.retry
     exchange.per_try_s, exchange.per_try_idle_s = wanted.per_try_s, wanted.per_try_idle_s
-    exchange.asks_as_planned = False
+    exchange.expected_line = None

@@ -36,7 +36,7 @@ def forwarded_head(exchange: "HttpExchange", *, host: bytes = b"") -> bytes:
     """
     http, head, route, record = exchange.http, exchange.head, exchange.route, exchange.record
     target = b""
-    extra = route.expected_line if exchange.asks_as_planned else _expected_now(exchange)
+    extra = _expected_now(exchange) if exchange.expected_line is None else exchange.expected_line
     extra += route.request_lines + http.peer_lines
     if head.request_id is None:
         extra += b"x-request-id: " + record.request_id + b"\r\n"

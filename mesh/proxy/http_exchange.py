@@ -50,12 +50,12 @@ class HttpExchange:
     """One request and its response. `run` is the whole life of it; the rest is what its parts know of one another."""
 
     __slots__ = (
-        "asks_as_planned",
         "avoided",
         "began_at",
         "body",
         "cluster",
         "cookie_lines",
+        "expected_line",
         "fault_counts",
         "head",
         "http",
@@ -83,7 +83,8 @@ class HttpExchange:
         self.rules: RetryRules | None
         self.per_try_s: float
         self.per_try_idle_s: float
-        self.asks_as_planned = True  # The upstream may take as long as the route says, and has not been asked before.
+        # How long the upstream may take; None: not what the route says, or less is left by now.
+        self.expected_line: bytes | None = None
         self.request_hash: int | None = None
         self.cookie_lines = b""  # for the response
         self.retry: RetryState | None = None
@@ -158,42 +159,38 @@ class HttpExchange:
             return NO_ROUTE
         self.route = route
         record.route = route.name
-        cluster = route.cluster or self._cluster_of(route)
-        if isinstance(cluster, LocalReply):
-            return cluster
+        cluster = route.cluster or route.backends.draw(http.context.random)
+        if cluster is None:
+            return self._answer_of(route)
         self.cluster = cluster
         record.cluster = cluster.config.name
         self.timeouts, self.rules = route.timeouts, route.retry
         self.per_try_s, self.per_try_idle_s = route.per_try_s, route.per_try_idle_s
+        self.expected_line = route.expected_line
         if route.timed_methods is not None and head.method not in route.timed_methods:
             self.per_try_s = 0.0
-            self.asks_as_planned = False
-        if route.extras or plan.caller_timeouts is not None or (head.controlled and http.trusted):
+            self.expected_line = None
+        if route.extras or plan.caller_spans is not None or (head.controlled and http.trusted):
             self._prepare(route)
         return None
 
-    def _cluster_of(self, route: RoutePlan) -> ClusterState | LocalReply:
-        """Return where a request of this route goes, by chance where there are several, or what to answer instead."""
-        head, stats = self.head, self.http.stats
-        if route.redirect is not None:
-            stats.direct_responses += 1
-            scheme = b"https" if self.http.connection.secure else b"http"
-            where = location(route.redirect, head.host, head.origin_target, head.path, route.prefix, scheme)
-            return redirected(route.redirect.status, where)
-        cluster = None if route.backends is None else route.backends.draw(self.http.context.random)
-        if cluster is None:
-            stats.direct_responses += 1
+    def _answer_of(self, route: RoutePlan) -> LocalReply:
+        """Return what a route answers that leads to no cluster."""
+        http, head = self.http, self.head
+        http.stats.direct_responses += 1
+        if route.redirect is None:
             return UNRESOLVED
-        return cluster
+        scheme = b"https" if http.connection.secure else b"http"
+        where = location(route.redirect, head.host, head.origin_target, head.path, route.prefix, scheme)
+        return redirected(route.redirect.status, where)
 
     def _prepare(self, route: RoutePlan) -> None:
         """Work out what depends on who asks and what the request says: spans, retries, the hash."""
-        http, by_caller = self.http, self.http.plan.caller_timeouts
+        http, by_caller = self.http, self.http.plan.caller_spans
         if by_caller is not None:
-            own = by_caller.of(http.connection.peer, http.connection.sni)
+            own = by_caller.of(http.peer, http.connection.sni)
             if own:
-                self.timeouts = own[0]
-                self.asks_as_planned = False
+                self.timeouts, self.expected_line = own[0].timeouts, own[0].expected_line
         if self.head.controlled and http.trusted:
             steer(self)
         rules = self.rules

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mesh.model.names import SpiffeId
-from mesh.model.randomness import Random
 from mesh.model.traffic import ResponseFlag
 from mesh.policy.authorization import Verdict
 from mesh.policy.fault_injection import DrawnFaults, Fault, FaultInjector
@@ -36,9 +34,9 @@ class InboundRateLimiter:
         # By identity: whoever is refused often must not pay for comparing values. `limits` are kept alive by the limiter.
         self._reply_by_limit = {id(entry.limit): _refusal(entry.limit) for entry in limits if entry.limit is not None}
 
-    def refusal(self, peer: SpiffeId | None, sni: str, now: float) -> LocalReply | None:
+    def refusal(self, spiffe_id: str, sni: str, now: float) -> LocalReply | None:
         """Take a token for a caller's request. None: it may go on."""
-        limit = self.limiter.admit(peer, sni, now)
+        limit = self.limiter.admit(spiffe_id, sni, now)
         return None if limit is None else self._reply_by_limit[id(limit)]
 
 
@@ -53,10 +51,6 @@ class InboundFaults:
         statuses = [fault.abort.status for fault in faults if fault.abort is not None]
         self._reply_by_status = {status: _abort(status) for status in statuses}
 
-    def draw(self, peer: SpiffeId | None, sni: str, random: Random) -> DrawnFaults | None:
-        """Draw for one request. None: nothing is injected."""
-        return self.injector.draw(peer, sni, random)
-
     def reply(self, drawn: DrawnFaults) -> LocalReply | None:
         """Return the answer of an abort that was drawn."""
         return self._reply_by_status[drawn.abort_status] if drawn.abort_status else None
@@ -66,6 +60,9 @@ def check_permission(exchange: "HttpExchange") -> LocalReply | None:
     """Refuse a peer that no permission lets in: by today's permissions, however old its connection is."""
     authorizer, decision = exchange.http.authorization()
     if authorizer is None:
+        return None
+    if decision.verdict is Verdict.ALLOWED:  # The usual case, without a call more than it takes.
+        authorizer.counts.allowed += 1
         return None
     authorizer.counts.add(decision.verdict)
     if decision.verdict is Verdict.DENIED:
@@ -81,8 +78,7 @@ def limit_rate(exchange: "HttpExchange") -> LocalReply | None:
     limiter = http.plan.rate_limiter
     if limiter is None:
         return None
-    connection = http.connection
-    return limiter.refusal(connection.peer, connection.sni, http.reactor.now())
+    return limiter.refusal(http.peer, http.connection.sni, http.reactor.now())
 
 
 def inject_faults(exchange: "HttpExchange") -> "LocalReply | Pause | None":
@@ -94,8 +90,7 @@ def inject_faults(exchange: "HttpExchange") -> "LocalReply | Pause | None":
     faults = http.plan.faults
     if faults is None:
         return None
-    connection = http.connection
-    drawn = faults.draw(connection.peer, connection.sni, http.context.random)
+    drawn = faults.injector.draw(http.peer, http.connection.sni, http.context.random)
     if drawn is None:
         return None
     exchange.begin_fault(faults.injector.counts)

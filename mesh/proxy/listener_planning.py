@@ -13,7 +13,7 @@ from mesh.policy.retry import RetryRules
 from mesh.policy.retry_budget import RateBudget
 from mesh.policy.route_table import RouteTable
 from mesh.policy.routing import PathMatchKind
-from mesh.proxy.backends import Backends
+from mesh.proxy.backends import NOWHERE, Backends
 from mesh.proxy.cluster import ClusterState
 from mesh.proxy.control import CallerSteering, steering
 from mesh.proxy.filter_chain import OUTBOUND, inbound_filters
@@ -26,7 +26,7 @@ from mesh.proxy.forwarding import (
     expected_line,
 )
 from mesh.proxy.inbound_policies import InboundFaults, InboundRateLimiter
-from mesh.proxy.plan import HttpPlan, ListenerPlan, MirrorPlan, RoutePlan, TcpPlan
+from mesh.proxy.plan import CallerSpans, HttpPlan, ListenerPlan, MirrorPlan, RoutePlan, TcpPlan
 
 ClusterOf = Callable[[str], ClusterState]
 
@@ -71,7 +71,10 @@ def _inbound_http(inbound: InboundListener, cluster: ClusterState, previous: Htt
     limiter, faults = (previous.rate_limiter, previous.faults) if isinstance(previous, HttpPlan) else (None, None)
     timeouts = inbound.timeouts
     route = Route(name=inbound.name, backends=(Backend(cluster=cluster.config.name),), timeouts=timeouts)
-    by_caller = [(entry.match, entry.timeouts) for entry in inbound.caller_timeouts]
+    by_caller = [
+        (each.match, CallerSpans(timeouts=each.timeouts, expected_line=expected_line(each.timeouts.request_s, 0.0)))
+        for each in inbound.caller_timeouts
+    ]
     return HttpPlan(
         inbound=True,
         idle_s=timeouts.idle_s,
@@ -81,7 +84,7 @@ def _inbound_http(inbound: InboundListener, cluster: ClusterState, previous: Htt
         rate_limiter=InboundRateLimiter(inbound.rate_limits, limiter) if inbound.rate_limits else None,
         faults=InboundFaults(inbound.faults, faults) if inbound.faults else None,
         routes=RouteTable([(route.match, _route_plan(route, lambda name: cluster, inbound=True))]),
-        caller_timeouts=CallerTable(by_caller) if by_caller else None,
+        caller_spans=CallerTable(by_caller) if by_caller else None,
     )
 
 
@@ -120,8 +123,8 @@ def _backends(backends: Sequence[Backend], cluster_of: ClusterOf) -> Backends:
 
 
 def _route_plan(route: Route, cluster_of: ClusterOf, *, inbound: bool) -> RoutePlan:
-    backends = _backends(route.backends, cluster_of)
-    cluster = None if route.redirect is not None else backends.only
+    backends = NOWHERE if route.redirect is not None else _backends(route.backends, cluster_of)
+    cluster = backends.only
     rules = RetryRules(
         route.retry, request_timeout_s=route.timeouts.request_s, rate_budget=_rate_budget(route, cluster)
     )

@@ -19,7 +19,7 @@ from mesh.policy.retry import RetryRules
 from mesh.policy.route_table import RouteTable
 from mesh.policy.routing import PathRewrite, Redirect
 from mesh.policy.timeout import Timeouts
-from mesh.proxy.backends import Backends
+from mesh.proxy.backends import NOWHERE, Backends
 from mesh.proxy.cluster import ClusterState
 from mesh.proxy.control import CallerSteering
 
@@ -55,7 +55,7 @@ class RoutePlan:
     prefix: bytes = b""  # what of the path it matched, where it matched by that
     redirect: Redirect | None = None  # answered at once
     cluster: ClusterState | None = None  # None: drawn from `backends`, or the route leads nowhere
-    backends: Backends | None = None
+    backends: Backends = NOWHERE
     # The router's own order: deadlines of the request, then per try: balancer, breaker, pool, per-try span, outlier.
     timeouts: Timeouts
     retry: RetryRules | None = None  # None: one try
@@ -76,6 +76,14 @@ class RoutePlan:
     response_removes: frozenset[bytes] = frozenset()
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class CallerSpans:
+    """The spans of some callers' requests, and what an upstream is told of them."""
+
+    timeouts: Timeouts
+    expected_line: bytes
+
+
 UNROUTED = RoutePlan(name="", timeouts=Timeouts())  # of a request that is not routed yet
 
 
@@ -91,7 +99,7 @@ class HttpPlan:
     rate_limiter: "InboundRateLimiter | None" = None
     faults: "InboundFaults | None" = None
     routes: RouteTable[RoutePlan]
-    caller_timeouts: CallerTable[Timeouts] | None = None  # in the place of a route's
+    caller_spans: CallerTable[CallerSpans] | None = None  # in the place of a route's
 
 
 NO_HTTP = HttpPlan(inbound=False, idle_s=0.0, headers_s=0.0, filters=(), routes=RouteTable(()))

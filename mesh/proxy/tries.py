@@ -88,7 +88,7 @@ def note_retry(exchange: "HttpExchange", attempt: UpstreamTry, decision: RetryAf
         stats.retry_backoff_ratelimited += 1
     else:
         stats.retry_backoff_exponential += 1
-    exchange.asks_as_planned = False  # Less time is left than the route gives.
+    exchange.expected_line = None  # Less time is left than the route gives.
     rules = exchange.rules
     if rules is not None and rules.host_selection is not None:
         if exchange.avoided is None:
