@@ -48,17 +48,18 @@ Property = tuple[Source, bytes]  # source, name
 class Reading:
     """One request, of which the query is taken apart when it is first asked for."""
 
-    __slots__ = ("_head", "_query")
+    __slots__ = ("_head", "_query", "header")
 
     def __init__(self, head: Head) -> None:
         self._head = head
+        self.header = head.header
         self._query: dict[bytes, bytes] | None = None
 
     def value(self, wanted: Property) -> bytes | None:
         """Return a property's value; None: the request does not have it."""
         source, name = wanted
         if source is Source.HEADER:
-            return self._head.header(name)
+            return self.header(name)
         if source is Source.METHOD:
             return self._head.method
         if self._query is None:
@@ -85,7 +86,8 @@ class Condition:
 
     def holds(self, reading: Reading) -> bool:
         """Does a request meet it?"""
-        value, kind = reading.value(self.wanted), self.kind
+        (source, name), kind = self.wanted, self.kind
+        value = reading.header(name) if source is Source.HEADER else reading.value(self.wanted)
         if kind is ValueMatchKind.EXACT:  # Nearly all are.
             return value == self.value
         if value is None or kind is ValueMatchKind.ABSENT:

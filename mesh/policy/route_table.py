@@ -20,12 +20,15 @@ _LAST = 1 << 62  # behind every rank
 
 
 class _Prefix(Generic[T]):
-    """A place in the tree of prefixes: the routes that end here, and where the next segment leads."""
+    """A place in the tree of prefixes: where the next segment leads, and the routes of paths that go no further.
+
+    Those with this very prefix come first, then the shorter ones: that is usually the order of evaluation too.
+    """
 
     __slots__ = ("longer", "rows")
 
-    def __init__(self) -> None:
-        self.rows: Rows[T] | None = None
+    def __init__(self, rows: tuple[Rows[T], ...]) -> None:
+        self.rows = rows
         self.longer: dict[bytes, _Prefix[T]] = {}
 
 
@@ -62,7 +65,7 @@ class RouteTable(Generic[T]):
         reading = Reading(head)
         best: Row[T] | None = None
         rank_max = _LAST
-        for rows in reversed(found):  # What means fewer requests usually comes first in the order of evaluation.
+        for rows in found:
             row = rows.first(reading, rank_max)
             if row is not None:
                 best, rank_max = row, row.rank
@@ -73,32 +76,30 @@ class RouteTable(Generic[T]):
                     best, rank_max = row, row.rank
         return None if best is None else best.value
 
-    def _by_path(self, path: bytes) -> list[Rows[T]]:
-        """Return the routes with a prefix of this path, the shortest first, and those with this very path."""
-        # Without a prefix / everything matches, the authority of a CONNECT and the `*` of an OPTIONS too.
+    def _by_path(self, path: bytes) -> tuple[Rows[T], ...]:
+        """Return the routes with this very path, and those with a prefix of it, the longest first."""
         place = self._prefixes
-        found = [] if place.rows is None else [place.rows]
         if self._cuts:
             for segment in path.split(b"/", self._cuts):
                 longer = place.longer.get(segment)
                 if longer is None:
                     break
                 place = longer
-                if place.rows is not None:
-                    found.append(place.rows)
-        if path in self._exact:
-            found.append(self._exact[path])
-        return found
+        return (self._exact[path], *place.rows) if path in self._exact else place.rows
 
 
 def _tree(prefixes: Mapping[bytes, Rows[T]]) -> _Prefix[T]:
-    """Return the root, which all paths begin with; an absolute path's first segment is the empty one."""
-    root: _Prefix[T] = _Prefix()
-    for prefix, rows in prefixes.items():
+    """Return the root, which all begin with, the authority of a CONNECT and the `*` of an OPTIONS too.
+
+    An absolute path's first segment is the empty one.
+    """
+    root: _Prefix[T] = _Prefix((prefixes[b""],) if b"" in prefixes else ())
+    for prefix in sorted(prefixes, key=len):  # The shorter ones before what they are part of.
         place = root
         for segment in prefix.split(b"/") if prefix else ():
-            place = place.longer.setdefault(segment, _Prefix())
-        place.rows = rows
+            place = place.longer.setdefault(segment, _Prefix(place.rows))
+        if prefix:
+            place.rows = (prefixes[prefix], *place.rows)
     return root
 
 

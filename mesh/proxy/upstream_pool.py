@@ -286,7 +286,7 @@ class UpstreamPool:
         if endpoint.removed or not endpoint.healthy or upstream.era != self.era:
             self.discard(upstream)
             return
-        if self._breaker.has_connections_to_spare and endpoint.connections > 1:
+        if endpoint.connections > 1 and self._breaker.has_connections_to_spare:
             self.discard(upstream)
             return
         upstream.idle = True

@@ -31,7 +31,7 @@ class Level(Generic[HostT]):
 class BalancedLevel(Level[HostT]):
     """A level whose balancer looks at its hosts alone."""
 
-    __slots__ = ("_balancer", "_config", "_kept", "_random", "_turns")
+    __slots__ = ("_config", "_kept", "_random", "_turns", "balancer")
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class BalancedLevel(Level[HostT]):
         super().__init__(hosts, usable, panicking=panicking)
         self._config = config
         self._random = random
-        self._balancer: LoadBalancer[HostT] | None = None  # not made yet, or there is no host
+        self.balancer: LoadBalancer[HostT] | None = None  # not made yet, or there is no host
         # What was made last, at this level or before it.
         self._kept: KeptBalancer[HostT] | None = None if previous is None else previous._kept
         self._turns: LocalityTurns[HostT] | None = None if previous is None else previous._turns
 
     def pick(self, now: float, request_hash: int, attempt: int) -> HostT | None:
         """Return a host; None: there is none."""
-        balancer = self._balancer
+        balancer = self.balancer
         if balancer is None:
             if not self._hosts:
                 return None
-            balancer = self._balancer = self._make(now)
+            balancer = self.balancer = self._make(now)
         return balancer.pick(now)
 
     def _make(self, now: float) -> LoadBalancer[HostT]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic
 
 from mesh.model.randomness import Random
-from mesh.policy.load_balancing.host import HostT
+from mesh.policy.load_balancing.host import HostT, LoadBalancer
 from mesh.policy.load_balancing.levels import BalancedLevel, HashedLevel
 from mesh.policy.load_balancing.peak_ewma import PeakEwma
 from mesh.policy.load_balancing.priorities import HostCounts, percents_without, priority_loads
@@ -41,6 +41,7 @@ class EndpointSelector(Generic[HostT]):
         "_only",
         "_priorities",
         "_random",
+        "_usual",
         "_without",
         "config",
         "panic_picks",
@@ -78,6 +79,8 @@ class EndpointSelector(Generic[HostT]):
         self._by_percent: tuple[AnyLevel[HostT], ...] = ()  # 100 entries, or none where there is no host
         # The level that has all traffic, as there is in most clusters: then there is nothing to draw.
         self._only: AnyLevel[HostT] | None = None
+        # Its balancer once it has one, where nothing else is to be decided: no hash, no panic.
+        self._usual: LoadBalancer[HostT] | None = None
         self._without: dict[frozenset[int], tuple[AnyLevel[HostT], ...]] = {}
         self.panicking = False
         if groups:
@@ -96,6 +99,8 @@ class EndpointSelector(Generic[HostT]):
         its endpoint; without one it is drawn. `attempt`: how many picks for this try were refused; rings and tables move on.
         `omitted_priorities` get nothing, unless nobody else could take it.
         """
+        if self._usual is not None and not omitted_priorities:
+            return self._usual.pick(now)
         level: AnyLevel[HostT] | None = self._only
         if self._hashes:
             if request_hash is None:
@@ -110,7 +115,10 @@ class EndpointSelector(Generic[HostT]):
             self.panic_picks += 1
             if self._fails_in_panic:
                 return None
-        return level.pick(now, request_hash or 0, attempt)
+        host = level.pick(now, request_hash or 0, attempt)
+        if level is self._only and isinstance(level, BalancedLevel) and not level.panicking:
+            self._usual = level.balancer
+        return host
 
     def _fill(
         self,
