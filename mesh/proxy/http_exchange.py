@@ -257,7 +257,8 @@ class HttpExchange:
             self.fault_counts.active -= 1
         record.ended_at = now = http.reactor.now()
         stats = self.cluster.stats if record.cluster else None
-        count_completed(http.stats, stats, record.status, (now - record.started_at) * 1000.0)
+        upstream_ms = (now - self.began_at) * 1000.0 if record.detail == "via_upstream" else None
+        count_completed(http.stats, stats, record.status, (now - record.started_at) * 1000.0, upstream_ms)
         http.context.records.append(record)
 
     def _finish_body(self, body: RequestBody) -> None:

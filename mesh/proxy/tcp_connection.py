@@ -111,6 +111,7 @@ class TcpConnection:
                 cluster.on_local_failure(endpoint, connect_failure_kind(error), error.reason)
                 record.flags, record.detail = (ResponseFlag.UPSTREAM_CONNECTION_FAILURE,), error.reason
                 continue
+            cluster.stats.requests_total += 1
             cluster.on_connected(endpoint)
             record.flags, record.detail = (), ""
             endpoint.active += 1

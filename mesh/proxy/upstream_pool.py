@@ -225,6 +225,7 @@ class UpstreamPool:
         breaker = self._breaker
         if not breaker.admit_pending():
             raise PoolOverflow
+        self._stats.pending_total += 1
         try:
             if not breaker.admit_connection(first_of_host=endpoint.connections == 0):
                 raise PoolOverflow

@@ -182,8 +182,14 @@ class ListenerStats:
         yield "downstream_rq_time", self.time_ms
 
 
-def count_completed(listener: ListenerStats, cluster: ClusterStats | None, status: int, span_ms: float) -> None:
-    """Count a request that has ended; status 0: the client went away before an answer. One call, for every request."""
+def count_completed(
+    listener: ListenerStats, cluster: ClusterStats | None, status: int, span_ms: float, upstream_ms: float | None = None
+) -> None:
+    """Count a request that has ended; status 0: the client went away before an answer. One call, for every request.
+
+    `upstream_ms`: from the request's last byte to the end of an upstream's answer. None: there was no such answer, and as
+    in Envoy `upstream_rq_time` says nothing of the request.
+    """
     counts = listener.requests_by_status
     counts[status] = counts.get(status, 0) + 1
     bucket = bisect_left(TIME_BUCKETS_MS, span_ms)
@@ -193,9 +199,10 @@ def count_completed(listener: ListenerStats, cluster: ClusterStats | None, statu
     if cluster is not None:
         counts = cluster.requests_by_status
         counts[status] = counts.get(status, 0) + 1
-        times = cluster.time_ms
-        times.counts[bucket] += 1
-        times.sum_ms += span_ms
+        if upstream_ms is not None:
+            times = cluster.time_ms
+            times.counts[bucket if upstream_ms == span_ms else bisect_left(TIME_BUCKETS_MS, upstream_ms)] += 1
+            times.sum_ms += upstream_ms
 
 
 def _answered(by_status: Mapping[int, int]) -> int:
