@@ -4,7 +4,7 @@ Owns: which hosts there are and what runs on them. Accepts: start and stop of in
 Emits: evidence, through the sinks that it hands to sidecars, services and users. When what happens is `sim.runner`'s.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 
 import attrs
@@ -25,6 +25,7 @@ from mesh.resources.dataplane import Dataplane
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import Resource
 from sim.checks.evidence import Evidence
+from sim.checks.inspection import Inspection
 from sim.checks.record_tally import RecordTally
 from sim.host import Host
 from sim.scenario.distributions import Constant
@@ -74,6 +75,7 @@ class SimulatedMesh:
         self.scenario = scenario
         self.world = world
         self.evidence = evidence
+        self.inspection = Inspection(())
         self.resources: tuple[Resource, ...] = scenario.resources
         self.members: dict[str, Member] = {}
         self.control_plane: ControlPlane | None = None
@@ -124,21 +126,37 @@ class SimulatedMesh:
         await member.host.stop()
         del self.members[member.name]
 
-    def set_slow(self, names: Iterable[str], factor: float) -> None:
-        """Multiply the work of instances, now and after a restart; 1 is normal."""
+    def hosts_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return zones and hosts: the name of a service stands for its instances."""
+        found: list[str] = []
         for name in names:
-            self.slow_by_instance[name] = factor
-            service = self.members[name].service if name in self.members else None
-            if service is not None:
-                service.slow_factor = factor
+            instances = [member.name for member in self.instances(name)] if name not in self.scenario.zones else []
+            found += instances or [name]
+        return tuple(found)
 
-    def set_failing(self, names: Iterable[str], failures: tuple[Failure, ...]) -> None:
-        """Let instances answer a share of their requests with errors, now and after a restart; nothing is normal."""
-        for name in names:
-            self.failures_by_instance[name] = failures
-            service = self.members[name].service if name in self.members else None
-            if service is not None:
-                service.failures = failures
+    def slow_down(self, name: str, factor: float) -> Callable[[], None]:
+        """Multiply the work of an instance, now and after a restart; return how to undo it."""
+        before = self.slow_by_instance.get(name, 1.0)
+        self._set_slow(name, factor)
+        return lambda: self._set_slow(name, before)
+
+    def _set_slow(self, name: str, factor: float) -> None:
+        self.slow_by_instance[name] = factor
+        service = self.members[name].service if name in self.members else None
+        if service is not None:
+            service.slow_factor = factor
+
+    def let_fail(self, name: str, failures: tuple[Failure, ...]) -> Callable[[], None]:
+        """Let an instance answer a share of its requests with errors, now and after a restart; return how to undo it."""
+        before = self.failures_by_instance.get(name, ())
+        self._set_failing(name, failures)
+        return lambda: self._set_failing(name, before)
+
+    def _set_failing(self, name: str, failures: tuple[Failure, ...]) -> None:
+        self.failures_by_instance[name] = failures
+        service = self.members[name].service if name in self.members else None
+        if service is not None:
+            service.failures = failures
 
     def replace_resources(self, resources: tuple[Resource, ...]) -> None:
         """Make other resources the truth; a control plane that is down reads them when it is back."""
@@ -237,7 +255,9 @@ class SimulatedMesh:
             key_type=KEY_TYPE,
         )
         dataplane = load_resource(document, file="scenario").spec_as(Dataplane)
-        records = RecordTally(self.evidence, host=host.name, workload=what.workload, origin_s=lambda: self.origin_s)
+        records = RecordTally(
+            self.evidence, self.inspection, host=host.name, workload=what.workload, origin_s=lambda: self.origin_s
+        )
         return SidecarSettings(
             control_plane=client,
             records=records,

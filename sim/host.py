@@ -167,6 +167,11 @@ class Host:
         self.world.start_task(life.run, name=f"{self.name}/host")
         self.world.log.record("host.started", self.name, incarnation=self.network_host.incarnation)
 
+    def start_if_off(self) -> None:
+        """Switch on, unless that has happened."""
+        if not self.alive:
+            self.start()
+
     def kill(self) -> None:
         """Cut the power; safe to repeat. Peers see nothing, unsynced writes may be lost."""
         life = self.life

@@ -15,17 +15,18 @@ from mesh.identity.trust import PathCache
 from mesh.model.errors import ConfigError, Violation
 from sim.assembly import SimulatedMesh
 from sim.autoscaling import keep_scaled
+from sim.checks.always.catalogue import WATCHERS
 from sim.checks.convergence import ConvergenceWatcher
 from sim.checks.evidence import Evidence, Verdict
+from sim.checks.inspection import LOOK_S
 from sim.checks.invariants import judge_warmup
-from sim.checks.judge import judge
+from sim.checks.judge import judge, judge_watchers
 from sim.event_log import Event
 from sim.faults.links import links_of
 from sim.faults.timeline import Timeline
 from sim.host import TlsFactory
 from sim.report import RunResult, Totals, save
 from sim.scenario.scenario import Scenario
-from sim.scenario.timeline import Apply, Scale
 from sim.tls import ModelledTls
 from sim.workload.observations import ServiceTally, UserLog
 from sim.world import World
@@ -55,6 +56,8 @@ class _Run:
             seed=scenario.seed, network=links_of(scenario.network), tls_factory=_tls_factory(scenario.tls)
         )
         self.mesh = SimulatedMesh(scenario, self.world, self.evidence)
+        self.watchers = [watcher(self.mesh) for watcher in WATCHERS]
+        self.mesh.inspection.observers += self.watchers
         self.timeline = Timeline(self.mesh, until_s=until_s)
         self.on_progress = on_progress
         self.not_ready: tuple[str, ...] = ()
@@ -69,9 +72,10 @@ class _Run:
         mesh.origin_s = self.evidence.origin_s = trio.current_time()
         world.log.record("scenario.began", "timeline")
         mesh.loading.set()
+        world.start_task(self._inspect, name="inspection")
         watcher = ConvergenceWatcher(mesh)
         for entry in self.scenario.timeline:
-            if isinstance(entry.verb, Apply | Scale) and entry.at_s < self.evidence.ended_s:
+            if entry.verb.reconfigures and entry.at_s < self.evidence.ended_s:
                 world.start_task(self._watch, watcher, entry.at_s, entry.title(), name="convergence")
         for service in self.scenario.services:
             if service.autoscale is not None:
@@ -81,7 +85,18 @@ class _Run:
             while True:
                 await trio.sleep(_POLL_S)
                 if not mesh.busy():
-                    return
+                    break
+        mesh.inspection.look(self._now_s())
+        for watching in self.watchers:
+            watching.finish(self._now_s())
+
+    def _now_s(self) -> float:
+        return trio.current_time() - self.mesh.origin_s
+
+    async def _inspect(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            self.mesh.inspection.look(self._now_s())
 
     async def _watch(self, watcher: ConvergenceWatcher, at_s: float, what: str) -> None:
         await trio.sleep_until(self.mesh.origin_s + at_s)
@@ -131,7 +146,7 @@ def run_scenario(
     run = _Run(scenario, until_s=end_s, on_progress=progress)
     outcome = run.world.run(run.drive, tolerate_errors=True)
     evidence = run.evidence
-    verdicts = (*_void(run), *judge(evidence), *_no_errors(outcome.errors))
+    verdicts = (*_void(run), *judge(evidence), *judge_watchers(run.watchers, evidence), *_no_errors(outcome.errors))
     result = RunResult(
         scenario=scenario.name,
         seed=scenario.seed,

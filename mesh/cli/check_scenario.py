@@ -8,8 +8,9 @@ from mesh.config.lint.topology import Call, Capacity, Node, Topology
 from mesh.resources.documents import Document
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import Resource, Source
+from sim.faults.changes.apply import Apply
+from sim.faults.changes.scale import Scale
 from sim.scenario.scenario import Scenario
-from sim.scenario.timeline import Apply, Scale
 from sim.scenario.topology import Call as Step
 from sim.scenario.topology import Endpoint, Operation, Parallel, Service, ServiceKind, calls_of
 from sim.scenario.users import Visit

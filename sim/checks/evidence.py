@@ -97,9 +97,18 @@ class Evidence:
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """What became of one check. `value` for people, `detail` what was wanted and, when broken, when and by what."""
+    """What became of one check. `value` for people, `detail` what was wanted and, when broken, when and by what.
+
+    Of a broken one, where it is known: the first moment, what happened near it, requests concerned and the id of a trace.
+    `always`: nobody asked for it, it is on in every run.
+    """
 
     name: str
     ok: bool
     value: str
     detail: str
+    first_s: float | None = None
+    near: str = ""
+    requests: tuple[str, ...] = ()
+    trace: str = ""
+    always: bool = False

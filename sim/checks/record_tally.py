@@ -9,13 +9,17 @@ from collections.abc import Callable
 from mesh.config.outbounds import cluster_name
 from mesh.telemetry.request_record import RequestRecord
 from sim.checks.evidence import Evidence, InsecureRequest
+from sim.checks.inspection import Inspection, Seen
 
 
 class RecordTally:
     """A RecordSink. `origin_s` is when the scenario began, in seconds of the reactor's clock."""
 
-    def __init__(self, evidence: Evidence, *, host: str, workload: str, origin_s: Callable[[], float]) -> None:
+    def __init__(
+        self, evidence: Evidence, inspection: Inspection, *, host: str, workload: str, origin_s: Callable[[], float]
+    ) -> None:
         self._evidence = evidence
+        self._inspection = inspection
         self._host = host
         self._workload = workload
         self._origin_s = origin_s
@@ -27,6 +31,7 @@ class RecordTally:
 
     def append(self, record: RequestRecord) -> None:
         """Count one request or connection."""
+        self._inspection.seen.append(Seen(self._host, self._workload, record))
         if record.flags:
             for flag in record.flags:
                 self._evidence.proxies.flags.setdefault(flag.value, []).append(self._began_s(record))

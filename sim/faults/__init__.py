@@ -1,1 +1,1 @@
-"""The timeline: what is done to a running mesh, when, and whether it was felt."""
+"""What timelines can do to a running mesh: one file a verb, in folders by what it touches."""

@@ -10,7 +10,7 @@ import trio
 
 from sim.assembly import SimulatedMesh
 from sim.checks.evidence import Occurrence
-from sim.faults.verbs import Active, begin
+from sim.faults.active import Active
 from sim.scenario.timeline import TimelineEntry
 
 
@@ -55,7 +55,8 @@ class Timeline:
     def _begin(self, number: int, now_s: float) -> None:
         entry = self.mesh.scenario.timeline[number]
         self.mesh.world.log.record("timeline.begun", "timeline", what=entry.title())
-        active = begin(entry, self.mesh)
+        # The moment keeps the streams of two equal faults apart, and leaves them alone when others come or go.
+        active = entry.verb.begin(self.mesh, f"{entry.title()} at {entry.at_s:g}s")
         if entry.is_fault:
             self._active[number] = _Begun(entry, now_s, active)
         else:

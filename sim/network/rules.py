@@ -238,12 +238,15 @@ class InstalledRule:
         self._on_bit = on_bit  # called at the first hit
         self._on_remove = on_remove
         self._random_by_pair: dict[tuple[str, str], Random] = {}
+        self._spared: frozenset[str] = frozenset()
         self.releases: list[Callable[[], None]] = []  # what waits for the end of this rule's HOLD, oldest first
 
     def judge(self, segment: Segment) -> Verdict:
         """Ask the rule and count what it touched."""
         between = self.rule.between
         if between.port is not None and between.port != segment.server_port:
+            return PASS
+        if self._spared and segment.source.name in self._spared and segment.target.name in self._spared:
             return PASS
         pair = segment.source.name, segment.target.name
         random = self._random_by_pair.get(pair)
@@ -256,14 +259,22 @@ class InstalledRule:
                 self._on_bit(self)
         return verdict
 
+    def spare(self, hosts: frozenset[str]) -> None:
+        """Leave what goes between any two of these hosts alone from now on; what was held is delivered."""
+        self._spared = hosts
+        self._release()
+
     def remove(self) -> None:
         """Lift the rule; safe to repeat."""
         if self.active:
             self.active = False
             self._on_remove(self)
-            releases, self.releases = self.releases, []
-            for release in releases:
-                release()
+            self._release()
+
+    def _release(self) -> None:
+        releases, self.releases = self.releases, []
+        for release in releases:
+            release()
 
     def __enter__(self) -> "InstalledRule":
         return self

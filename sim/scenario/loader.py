@@ -8,6 +8,8 @@ import attrs
 from mesh.model.errors import ConfigError, Violation
 from mesh.resources.documents import Document, Value, parse_documents
 from mesh.resources.resource import Resource
+from sim.faults.catalogue import FAULT_WORDS
+from sim.faults.changes.apply import Apply
 from sim.scenario.names import Names
 from sim.scenario.overrides import override
 from sim.scenario.policy_files import read_policy_globs, read_resources
@@ -16,14 +18,12 @@ from sim.scenario.reading import Cursor
 from sim.scenario.scenario import Output, Scenario
 from sim.scenario.schema import (
     FORMAT,
-    FUZZ_KINDS,
     LATER_OUTPUT_FILES,
     OUTPUT_FILES,
     keys,
     required_keys,
 )
 from sim.scenario.security import default_security
-from sim.scenario.timeline import Apply
 from sim.scenario.timeline_reader import TimelineReader
 from sim.scenario.topology import ControlPlaneModel, NetworkModel
 from sim.scenario.topology_reader import TopologyReader
@@ -147,7 +147,7 @@ class _Reader:
             if "max" in faults:
                 faults["max"].count()
             for kind in faults["kinds"].elements() if "kinds" in faults else ():
-                kind.choice(FUZZ_KINDS)
+                kind.choice(FAULT_WORDS)
         for place, bounds in (entries["vary"].entries() if "vary" in entries else {}).items():
             if not isinstance(bounds.value, list) or len(bounds.value) != 2:
                 bounds.refuse(f"'{place}' varies between two values", "for example [100/s, 220/s]")

@@ -4,7 +4,7 @@ One tuple a visit and one a journey, no object per request. Whoever runs service
 """
 
 from collections import Counter, deque
-from collections.abc import MutableSequence
+from collections.abc import Collection, MutableSequence
 from typing import NamedTuple
 
 
@@ -67,6 +67,15 @@ class ServiceTally:
         self.deliveries: Counter[tuple[str, str, bytes]] = Counter()
         self.refused: Counter[str] = Counter()  # {service: requests beyond its queue}
         self.failed: Counter[tuple[str, str]] = Counter()  # {(service, operation): answered with an error}
+
+    def worked(self, services: Collection[str]) -> int:
+        """Return how many requests and statements the named services have completed."""
+        counters = (self.executions, self.statements)
+        return sum(count for counts in counters for key, count in counts.items() if key[0] in services)
+
+    def failures(self, services: Collection[str]) -> int:
+        """Return how many requests the named services have answered with an error."""
+        return sum(count for key, count in self.failed.items() if key[0] in services)
 
     def requests_at(self, arrival: Arrival) -> MutableSequence[float]:
         """Return what the moments of requests are appended to."""

@@ -4,12 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from sim.faults.changes.apply import Apply
+from sim.faults.changes.scale import Scale
+from sim.faults.control_plane.down import ControlPlaneDown
+from sim.faults.hosts.kill import Kill
+from sim.faults.network.latency import Latency
+from sim.faults.network.loss import Loss
+from sim.faults.network.partition import Partition
+from sim.faults.services.fail import Fail
+from sim.faults.services.slow import Slow
 from sim.scenario.distributions import Constant, Exponential, Histogram, LogNormal
 from sim.scenario.expression import Metric
 from sim.scenario.headers import Header
 from sim.scenario.loader import load_scenario
 from sim.scenario.promises import NoDoubleDelivery, Span
-from sim.scenario.timeline import Apply, ControlPlaneDown, Fail, Kill, Latency, Loss, Partition, Scale, Slow
 from sim.scenario.topology import Call, Failure, Operation, Parallel, Work
 from sim.scenario.users import ClosedModel, OpenModel, RateStage, Think, Visit
 

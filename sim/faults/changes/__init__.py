@@ -1,0 +1,1 @@
+"""What operators do on purpose: no faults. One file a verb."""

@@ -1,0 +1,1 @@
+"""Faults of machines: power, processors, clocks, disks. One file a verb."""

@@ -1,0 +1,1 @@
+"""Faults of certificates, authorities and tokens. One file a verb."""

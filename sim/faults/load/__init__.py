@@ -1,0 +1,1 @@
+"""Load that comes unexpected. One file a verb."""

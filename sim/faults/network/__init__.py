@@ -1,0 +1,1 @@
+"""Faults of the network between hosts. One file a verb."""

@@ -1,0 +1,1 @@
+"""Faults of applications. One file a verb."""
