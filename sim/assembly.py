@@ -4,40 +4,39 @@ Owns: which hosts there are and what runs on them. Accepts: start and stop of in
 Emits: evidence, through the sinks that it hands to sidecars, services and users. When what happens is `sim.runner`'s.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import PurePath
 
 import attrs
 import trio
 
-from mesh.control.control_plane import ControlPlane, ControlPlaneSettings
+from mesh.control.control_plane import ControlPlane
 from mesh.control.status import ProxyStatus
-from mesh.control.store.sealing import load_sealer
-from mesh.control.store.store import Store
 from mesh.discovery.client import ControlPlaneClientSettings
-from mesh.discovery.control_plane_tls import control_plane_tls
-from mesh.identity.certificate import KeyType
-from mesh.identity.tokens import issue_dataplane_token
-from mesh.model.names import Address
+from mesh.identity.tokens import TokenVerifier, issue_dataplane_token
 from mesh.proxy.local_probe import probes_of
 from mesh.proxy.sidecar import Sidecar, SidecarSettings
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import Resource
+from sim.application import Application
 from sim.checks.evidence import Evidence
 from sim.checks.inspection import Inspection
 from sim.checks.record_tally import RecordTally
+from sim.checks.views import views_of
+from sim.control_planes import KEY_TYPE, ControlPlanes
 from sim.host import Host
-from sim.scenario.distributions import Constant
 from sim.scenario.scenario import Scenario
-from sim.scenario.topology import Failure
-from sim.signing_key import make_simulated_signing_key, simulated_signing_key
+from sim.scenario.topology import Service
+from sim.signing_key import simulated_signing_key
+from sim.workload.condition import Condition
 from sim.workload.deployment import (
     Edge,
     Instance,
     dataplane_of,
     edges_of,
     instances_of,
+    outsiders_of,
     service_settings,
     users_settings,
 )
@@ -45,10 +44,6 @@ from sim.workload.service import ServiceInstance, make_service
 from sim.workload.users import Users
 from sim.world import World
 
-CONTROL_PLANE = "control-plane"
-CONTROL_PLANE_PORT = 5678
-# Ed25519: signatures of one length, so that sizes, and with them the event hash, are the same in every run.
-KEY_TYPE = KeyType.ED25519
 _TOKEN_LIFETIME_S = 365 * 86400.0
 
 
@@ -59,13 +54,24 @@ class Member:
     what: Instance | Edge
     host: Host
     sidecar: Sidecar | None = None
-    service: ServiceInstance | None = None
+    application: Application | None = None
     users: Users | None = None
     leaving: bool = False
+    token: str = attrs.field(default="", repr=False)  # with which its sidecar joins, in all lives of the host
+    token_id: str = ""
+    revoked: bool = False  # its token
+
+    new: bool = True  # its application was never started
+    starts_after_s: float = 0.0  # how long a program takes to start, on a host that is there
 
     @property
     def name(self) -> str:
         return self.what.name
+
+    @property
+    def service(self) -> ServiceInstance | None:
+        """The application that runs; None where none does, or has crashed."""
+        return None if self.application is None else self.application.service
 
 
 class SimulatedMesh:
@@ -75,38 +81,65 @@ class SimulatedMesh:
         self.scenario = scenario
         self.world = world
         self.evidence = evidence
-        self.inspection = Inspection(())
-        self.resources: tuple[Resource, ...] = scenario.resources
-        self.members: dict[str, Member] = {}
-        self.control_plane: ControlPlane | None = None
-        self.slow_by_instance: dict[str, float] = {}
-        self.failures_by_instance: dict[str, tuple[Failure, ...]] = {}
+        self.inspection = Inspection((), take_views=lambda: views_of(self), clock=world.now)
+        self.members: dict[str, Member] = {}  # within the mesh
+        self.outsiders: dict[str, Member] = {}  # instances of external services: without a sidecar
+        self.workload_by_host: dict[str, str] = {}  # of all there ever were
+        self._conditions: dict[str, Condition] = {}
         self.origin_s = 0.0  # when the scenario began, in seconds of the world
         self.loading = trio.Event()  # users begin
-        self._ca_pem = ""
-        self._prepared = trio.Event()  # the control plane's first start is behind it
         self._numbers: dict[str, int] = {}
-        zone = scenario.control_plane.zone
-        self.control_plane_host = world.add_host(CONTROL_PLANE, zone=zone, boot=self._boot_control_plane)
+        self.control_planes = ControlPlanes(scenario, world, self.loading)
         for instance in instances_of(scenario):
             self._add(instance)
         for edge in edges_of(scenario):
             self._add(edge)
+        for outsider in outsiders_of(scenario):
+            self._add(outsider)
 
     # Who is there.
 
     def _add(self, what: Instance | Edge) -> Member:
         host = self.world.add_host(what.name, zone=what.zone, boot=self._boot_member)
-        member = self.members[what.name] = Member(what=what, host=host)
+        member = Member(what=what, host=host)
+        external = what.service.external if isinstance(what, Instance) else None
+        (self.members if external is None else self.outsiders)[what.name] = member
+        self.workload_by_host[what.name] = what.workload
         if isinstance(what, Instance):
             self._numbers[what.workload] = self._numbers.get(what.workload, 0) + 1
+            self._publish_name(what.service)
         return member
+
+    def _publish_name(self, service: Service) -> None:
+        """Let the name of an external service stand for the instances that there are."""
+        if service.external is not None:
+            addresses = [member.host.address for member in self.instances(service.name)]
+            self.world.network.set_name(service.external.hostname, addresses, ttl_s=service.external.ttl_s)
+
+    def member(self, name: str) -> Member | None:
+        """Return an instance or edge, within the mesh or outside."""
+        return self.members.get(name) or self.outsiders.get(name)
+
+    @property
+    def control_plane(self) -> ControlPlane | None:
+        """The control plane to ask: the first that lives, or the last that did."""
+        return self.control_planes.first
+
+    @property
+    def control_plane_host(self) -> Host:
+        """The host of the first control plane."""
+        return self.control_planes.hosts[0]
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What operators want now."""
+        return self.control_planes.resources
 
     def instances(self, service: str, zone: str = "") -> list[Member]:
         """Return the instances of a service (or the one of that name) in a zone, in the order of their start."""
         return [
             member
-            for member in self.members.values()
+            for member in (*self.members.values(), *self.outsiders.values())
             if isinstance(member.what, Instance)
             and service in (member.what.workload, member.name)
             and zone in ("", member.what.zone)
@@ -121,10 +154,13 @@ class SimulatedMesh:
     async def stop_instance(self, member: Member) -> None:
         """Take an instance away as an orderly deployment does: drain its sidecar, then stop its host."""
         member.leaving = True
+        if isinstance(member.what, Instance):
+            self._publish_name(member.what.service)
         if member.host.alive and member.sidecar is not None:
             await member.sidecar.drain()
         await member.host.stop()
-        del self.members[member.name]
+        self.members.pop(member.name, None)
+        self.outsiders.pop(member.name, None)
 
     def hosts_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return zones and hosts: the name of a service stands for its instances."""
@@ -134,56 +170,30 @@ class SimulatedMesh:
             found += instances or [name]
         return tuple(found)
 
-    def slow_down(self, name: str, factor: float) -> Callable[[], None]:
-        """Multiply the work of an instance, now and after a restart; return how to undo it."""
-        before = self.slow_by_instance.get(name, 1.0)
-        self._set_slow(name, factor)
-        return lambda: self._set_slow(name, before)
-
-    def _set_slow(self, name: str, factor: float) -> None:
-        self.slow_by_instance[name] = factor
-        service = self.members[name].service if name in self.members else None
-        if service is not None:
-            service.slow_factor = factor
-
-    def let_fail(self, name: str, failures: tuple[Failure, ...]) -> Callable[[], None]:
-        """Let an instance answer a share of its requests with errors, now and after a restart; return how to undo it."""
-        before = self.failures_by_instance.get(name, ())
-        self._set_failing(name, failures)
-        return lambda: self._set_failing(name, before)
-
-    def _set_failing(self, name: str, failures: tuple[Failure, ...]) -> None:
-        self.failures_by_instance[name] = failures
-        service = self.members[name].service if name in self.members else None
-        if service is not None:
-            service.failures = failures
+    def condition_of(self, name: str) -> Condition:
+        """Return what is wrong with an instance; it outlives its restarts."""
+        condition = self._conditions.get(name)
+        if condition is None:
+            condition = self._conditions[name] = Condition()
+        return condition
 
     def replace_resources(self, resources: tuple[Resource, ...]) -> None:
         """Make other resources the truth; a control plane that is down reads them when it is back."""
-        self.resources = resources
-        if self.control_plane is not None and self.control_plane_host.alive:
-            self.control_plane_host.spawn("apply", self._apply_resources, self.control_plane)
-
-    async def _apply_resources(self, control_plane: ControlPlane) -> None:
-        # Those of this moment: of two changes that come together, the later one is the truth in whatever order tasks run.
-        await control_plane.replace_resources(self.resources)
+        self.control_planes.replace_resources(resources)
 
     # How it stands.
 
     def status(self) -> dict[str, ProxyStatus]:
-        """Return what the control plane knows of each proxy; nothing while it is down."""
-        if self.control_plane is None or not self.control_plane_host.alive:
-            return {}
-        return {status.proxy.name: status for status in self.control_plane.status()}
+        """Return what the control planes know of each proxy; nothing while they are down."""
+        return self.control_planes.status()
 
     def lagging(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the named proxies that do not run what they should, sorted."""
-        status = self.status()
-        return tuple(sorted(name for name in names if name not in status or not status[name].converged))
+        return self.control_planes.lagging(names)
 
     def busy(self) -> bool:
         """Is any user or any instance still at work?"""
-        for member in self.members.values():
+        for member in (*self.members.values(), *self.outsiders.values()):
             if member.users is not None and member.users.active:
                 return True
             if member.host.alive and member.service is not None and member.service.places.busy:
@@ -192,42 +202,18 @@ class SimulatedMesh:
 
     # What runs on the hosts.
 
-    async def _boot_control_plane(self, host: Host) -> None:
-        env, self.control_plane, resources = host.environment, None, self.resources
-        delay = self.scenario.control_plane.push_delay
-        settings = ControlPlaneSettings(
-            address=Address(host.address, CONTROL_PLANE_PORT),
-            resources=resources,
-            server_names=(host.address,),
-            zone=host.zone,
-            key_type=KEY_TYPE,
-            new_signing_key=make_simulated_signing_key,
-            push_delay_s=None if delay == Constant(0.0) else delay.draw,
-        )
-        store = await Store.open(
-            await env.disk.open_database("mesh.db"),
-            sealer=await load_sealer(env, "encryption.key"),
-            wall_clock=env.wall_clock,
-            log=env.log,
-        )
-        control_plane = ControlPlane(env, settings, store)
-        await control_plane.prepare()
-        self.control_plane, self._ca_pem = control_plane, control_plane.secrets.ca_pem
-        self._prepared.set()
-        if self.resources is not resources:
-            host.spawn("apply", self._apply_resources, control_plane)
-        await control_plane.run()
-
     async def _boot_member(self, host: Host) -> None:
-        member = self.members[host.name]
-        await self._prepared.wait()
+        member = self.member(host.name)
+        assert member is not None
+        await self.control_planes.prepared.wait()
         env, what = host.environment, member.what
         if isinstance(what, Instance):
-            settings = service_settings(self.scenario, what)
-            member.service = service = make_service(env, settings, self.evidence.services)
-            service.slow_factor = self.slow_by_instance.get(host.name, 1.0)
-            service.failures = self.failures_by_instance.get(host.name, ())
-            host.spawn("application", service.run)
+            if member.starts_after_s:
+                await trio.sleep(member.starts_after_s)
+            member.application = Application(host, lambda: self._make_service(member, what))
+            member.application.start()
+            if what.service.external is not None:
+                return
         member.sidecar = Sidecar(env, self._sidecar_settings(host, what))
         host.spawn("sidecar", member.sidecar.run)
         if isinstance(what, Edge):
@@ -236,20 +222,21 @@ class SimulatedMesh:
             member.users = Users(env, users, self.evidence.users, origin_s=self.origin_s)
             await member.users.run()
 
+    def _make_service(self, member: Member, what: Instance) -> ServiceInstance:
+        # Those that a scenario begins with have run for a long time; what starts later does not know anything yet.
+        full, member.new = member.new and not self.loading.is_set(), False
+        settings = service_settings(self.scenario, what, caches_full=full)
+        env = member.host.environment
+        return make_service(env, settings, self.evidence.services, self.condition_of(member.name))
+
     def _sidecar_settings(self, host: Host, what: Instance | Edge) -> SidecarSettings:
         document = dataplane_of(self.scenario, what, address=host.address)
+        here, *others = self.control_planes.endpoints()
         client = ControlPlaneClientSettings(
-            address=Address(self.control_plane_host.address, CONTROL_PLANE_PORT),
-            tls=control_plane_tls(self._ca_pem, self.control_plane_host.address),
-            token=issue_dataplane_token(
-                simulated_signing_key(1),
-                mesh=self.scenario.mesh,
-                name=host.name,
-                workload=what.workload,
-                lifetime_s=_TOKEN_LIFETIME_S,
-                now=host.wall_clock(),
-                random=host.environment.randomness.stream("dataplane-token"),
-            ),
+            address=here.address,
+            tls=here.tls,
+            others=tuple(others),
+            token=self._token(self.members[host.name]),
             dataplane=document,
             state_folder=str(PurePath("sidecar")),
             key_type=KEY_TYPE,
@@ -263,3 +250,19 @@ class SimulatedMesh:
             records=records,
             probes=probes_of(dataplane),
         )
+
+    def _token(self, member: Member) -> str:
+        """Return the token that an operator gave the sidecar: the same after each restart of its host."""
+        if not member.token:
+            member.token = issue_dataplane_token(
+                simulated_signing_key(1),
+                mesh=self.scenario.mesh,
+                name=member.name,
+                workload=member.what.workload,
+                lifetime_s=_TOKEN_LIFETIME_S,
+                now=member.host.wall_clock(),
+                random=member.host.environment.randomness.stream("dataplane-token"),
+            )
+            verifier = TokenVerifier({"1": simulated_signing_key(1).public_key})
+            member.token_id = verifier.verify_dataplane(member.token, now=member.host.wall_clock()).token_id
+        return member.token

@@ -66,6 +66,7 @@ class SimClock(trio.abc.Clock):
         self.heap: list[Event] = []
         self.sequence = 0  # events scheduled so far; ties in time run in this order
         self.on_failure: Callable[[Exception], None] = raise_failure
+        self.withhold: Callable[[list[Any]], None] | None = None  # see sim.processor
         self.on_housekeeping: Callable[[], None] = lambda: None  # called about every EVENTS_PER_HOUSEKEEPING events
         self._runner: Runner | None = None
         self._housekeeping_at = EVENTS_PER_HOUSEKEEPING

@@ -133,7 +133,7 @@ class SimDatabase:
 
     async def _play_step(self, step: Step) -> None:
         if isinstance(step, Sync):
-            await trio.sleep(self._platter.sync_s)
+            await trio.sleep(self._platter.sync_takes_s())
             self._check_power()
             self._platter.sync(step.path)
             if step.is_new:

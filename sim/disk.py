@@ -43,7 +43,7 @@ class SimDisk:
 
     async def read(self, path: str) -> bytes:
         """Return the file's bytes as last written."""
-        await self._wait(0)
+        await self._wait(self._platter.read_takes_s())
         return bytes(self._existing(path))
 
     async def write(self, path: str, data: bytes) -> None:
@@ -53,7 +53,7 @@ class SimDisk:
 
     async def sync(self, path: str) -> None:
         """Make the path durable."""
-        await self._wait(self._platter.sync_s)
+        await self._wait(self._platter.sync_takes_s())
         self._existing(path)
         self._platter.sync(path)
 

@@ -6,7 +6,8 @@ Segments only enter the hash; records (`record`, and log lines of level info and
 
 import hashlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -22,8 +23,13 @@ SYN, SYN_ACK, ESTABLISHED, FIN, RST, REFUSED = (0xFFFF_FFFF - n for n in range(6
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One record. `level` is structlog's: an event of level error fails the run."""
+    """One record. `level` is structlog's: an event of level error fails the run.
 
+    `number` counts the events of a run; `cause` is the number of the event that this one follows from, where that is certain.
+    """
+
+    number: int = 0
+    cause: int | None = None
     at_ns: int
     host: str
     kind: str
@@ -49,6 +55,8 @@ class EventLog:
         self.errors: list[Event] = []
         self.events_dropped = 0  # beyond EVENTS_KEPT_MAX; they are hashed and seen by subscribers nevertheless
         self._clock = clock
+        self._number = 0
+        self._cause: int | None = None  # of what is recorded right now
         self._hash = hashlib.blake2b(digest_size=16)
         self._entries: list[int] = []
         # The cheap way in, for segments: `trace((now_ns, log_id + size))`, with log_id from `trace_id`.
@@ -56,20 +64,30 @@ class EventLog:
         self._id_by_name: dict[str, int] = {}
         self._subscribers: dict[str, list[Callable[[Event], None]]] = {}
         self._final: str | None = None
+        self.copy_to: Callable[[bytes], object] | None = None  # gets every entry that the hash sees, in order
 
     def trace_id(self, source: str, target: str, connection: int) -> int:
         """Return what to add a size to, to make the entry of one connection's direction. Layout: path, connection, size."""
         return self._intern(f"{source}>{target}") << 44 | (connection & 0xFFF) << 32
 
-    def record(self, kind: str, host: str, *, level: str = "info", **fields: Any) -> None:
-        """Keep an event of now, hash its kind and host, and tell the subscribers."""
-        self.append(kind, host, level, fields)
+    def record(self, kind: str, host: str, *, level: str = "info", **fields: Any) -> int:
+        """Keep an event of now, hash its kind and host, and tell the subscribers; return its number."""
+        return self.append(kind, host, level, fields)
 
-    def append(self, kind: str, host: str, level: str, fields: Mapping[str, Any]) -> None:
+    def append(self, kind: str, host: str, level: str, fields: Mapping[str, Any]) -> int:
         """Do what `record` does, for fields of any name."""
         if self._final is not None:
-            return
-        event = Event(at_ns=self._clock.now_ns, host=host, kind=kind, level=level, fields=fields)
+            return self._number
+        number = self._number = self._number + 1
+        event = Event(
+            number=number,
+            cause=self._cause,
+            at_ns=self._clock.now_ns,
+            host=host,
+            kind=kind,
+            level=level,
+            fields=fields,
+        )
         self.trace((event.at_ns, self._intern(host) << 32 | self._intern(kind)))
         if level in ("error", "critical"):
             self.errors.append(event)
@@ -80,6 +98,16 @@ class EventLog:
         for subscribed in (kind, "*"):
             for callback in self._subscribers.get(subscribed, ()):
                 callback(event)
+        return number
+
+    @contextmanager
+    def because(self, cause: int | None) -> Iterator[None]:
+        """Let what is recorded at once, within this context, name an event as its cause. Causes are not hashed."""
+        before, self._cause = self._cause, cause
+        try:
+            yield
+        finally:
+            self._cause = before
 
     def on(self, kind: str, callback: Callable[[Event], None]) -> None:
         """Call back for each event of this kind, at its virtual time; `*` for all kinds."""
@@ -104,10 +132,17 @@ class EventLog:
         """Ignore what happens from now on: the clean-up of a run that has ended is not part of it."""
         self._final = self.event_hash()
 
+    def names(self) -> tuple[str, ...]:
+        """Return what the numbers in entries stand for, in their order."""
+        return tuple(self._id_by_name)
+
     def _intern(self, name: str) -> int:
         return self._id_by_name.setdefault(name, len(self._id_by_name))
 
     def _fold(self) -> None:
         # Whole entries only, whenever it is called: the batches must not show in the hash, and blake2b streams.
-        self._hash.update(array("q", self._entries).tobytes())
+        folded = array("q", self._entries).tobytes()
+        self._hash.update(folded)
+        if self.copy_to is not None:
+            self.copy_to(folded)
         self._entries.clear()

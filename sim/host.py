@@ -9,17 +9,22 @@ from mesh.model.errors import MeshError
 from mesh.runtime.environment import Environment, Tls
 from sim.disk import SimDisk
 from sim.environment import NoTls, describe, simulated_log
+from sim.metered_tls import MeteredTls
 from sim.network.host import NetworkHost
 from sim.network.streams import HostNetwork
 from sim.platter import Platter
+from sim.processor import Processor
 from sim.randomness import KeyedRandomness
 from sim.reactor import SimReactor
+from sim.wall_clock import WallClock
 
 if TYPE_CHECKING:
     from sim.world import World
 
 Boot = Callable[["Host"], Awaitable[None]]
 TlsFactory = Callable[["Host"], Tls]  # called at each boot; may use the host's randomness, wall_clock() and name
+
+_CALLED = "call_trio of "  # how reactors name tasks that pumps wait for
 
 
 class Life:
@@ -36,6 +41,7 @@ class Life:
         self._nursery: trio.Nursery | None = None
         self._waiting_tasks: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []
         self.log = simulated_log(world.log, host.name, lambda: self.alive)
+        self.processor = host.processor
         self.reactor = SimReactor(
             clock=world.clock,
             network=world.network,
@@ -44,6 +50,11 @@ class Life:
             on_crash=lambda name, error: self.crashed(f"pump {name}", error),
             on_failed=self._pump_failed,
         )
+        self.reactor.gate = self.processor.gate
+        self.processor.on_gate = self._on_gate
+
+    def _on_gate(self, gate: Processor | None) -> None:
+        self.reactor.gate = gate
 
     def environment(self, tls: Tls) -> Environment:
         """Put the environment of this incarnation together."""
@@ -79,12 +90,20 @@ class Life:
         """Run an actor as a task within this incarnation: its crash is recorded and ends nobody else."""
         self.start_task(self._guard, name, name, function, *arguments)
 
+    def called_tasks(self) -> list[str]:
+        """Name the pumps for which a Trio task runs."""
+        tasks = () if self._nursery is None else self._nursery.child_tasks
+        names = sorted(task.name.partition("/")[2] for task in tasks)
+        return [name.removeprefix(_CALLED) for name in names if name.startswith(_CALLED)]
+
     async def run(self) -> None:
         """Stay until the power is cut or the host stops."""
         await self._guard("host", self._run)
         self.ended.set()
 
     async def _run(self) -> None:
+        if self.alive:
+            self.processor.root = trio.lowlevel.current_task()
         async with trio.open_nursery() as self._nursery:
             for function, arguments, name in self._waiting_tasks:
                 self.start_task(function, name, *arguments)
@@ -99,12 +118,12 @@ class Life:
             error = group.exceptions[0] if len(group.exceptions) == 1 else group
             self.crashed(name, error)
 
-    def cut(self) -> None:
-        """Lose power. The gates close first, then tasks and pumps are cancelled: no clean-up reaches anybody."""
+    def cut(self, reason: str = "power cut") -> None:
+        """End at once. The gates close first, then tasks and pumps are cancelled: no clean-up reaches anybody."""
         self.alive = False
         self.disk.cut()
         self.reactor.die()
-        self.cancel("power cut")
+        self.cancel(reason)
 
     def cancel(self, reason: str) -> None:
         """Cancel the tasks."""
@@ -124,8 +143,10 @@ class Host:
         self.zone = network_host.zone
         self.address = network_host.ip
         self.platter = Platter()
-        self.clock_skew_s = 0.0  # of its wall clock
+        self.processor = Processor(world.clock, world.withholding)
+        self.date = WallClock(world.epoch, world.clock)
         self.life: Life | None = None
+        self.started_s = 0.0  # the current, or last, incarnation
         self._boot = boot
         self._environment: Environment | None = None
 
@@ -148,7 +169,7 @@ class Host:
 
     def wall_clock(self) -> float:
         """Seconds since the epoch, as this host believes."""
-        return self.world.epoch + self.world.clock.now_s + self.clock_skew_s
+        return self.date.read()
 
     def spawn(self, name: str, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
         """Start an actor as a task of this incarnation. If it crashes, the run has failed, but the host lives on."""
@@ -159,8 +180,10 @@ class Host:
         """Switch on; part of World.run and of restart."""
         assert not self.alive, f"{self.name} is running"
         self.network_host.power_on()
+        self.started_s = self.world.now()
         self.life = life = Life(self)
         tls = NoTls() if self.world.tls_factory is None else self.world.tls_factory(self)
+        tls = MeteredTls(tls, self.processor)
         self._environment = life.environment(tls)
         if self._boot is not None:
             life.spawn("boot", self._boot, self)
@@ -172,28 +195,68 @@ class Host:
         if not self.alive:
             self.start()
 
-    def kill(self) -> None:
-        """Cut the power; safe to repeat. Peers see nothing, unsynced writes may be lost."""
+    def kill(self, *, spares_writes: bool = True) -> None:
+        """Cut the power; safe to repeat. Peers see nothing, unsynced writes may be lost, or are for sure unless spared."""
         life = self.life
         if life is None or not life.alive:
             return
         self.world.log.record("host.killed", self.name)
         self.network_host.power_off()
+        self.processor.end_life()
         life.cut()
-        self.platter.crash(self.world.randomness.fresh("disk", self.name, self.network_host.incarnation))
+        random = self.world.randomness.fresh("disk", self.name, self.network_host.incarnation)
+        self.platter.crash(random, spares_writes=spares_writes)
+
+    def crash(self, reason: str) -> None:
+        """End everything that runs here, at once, as SIGKILL does; safe to repeat.
+
+        The kernel lives: it ends the connections, so that peers know, refuses new ones, and keeps what was written.
+        """
+        life = self.life
+        if life is None or not life.alive:
+            return
+        self.world.log.record("host.crashed", self.name, reason=reason)
+        self.network_host.end_processes()
+        self.processor.end_life()
+        life.cut("crash")
+        self.platter.forget_unwritten()
+
+    @property
+    def held(self) -> int:
+        """Count the steps so far that did not run when they would have: for a pause, or a slow processor."""
+        return self.processor.late
+
+    def pause(self) -> None:
+        """Let nothing run here until `resume`; pauses count. A crash or power cut ends them all."""
+        assert self.alive, f"{self.name} is off"
+        self.world.log.record("host.paused", self.name)
+        self.processor.pause()
+
+    def resume(self) -> None:
+        """Take one pause back."""
+        self.world.log.record("host.resumed", self.name)
+        self.processor.resume()
 
     def restart(self) -> None:
         """Cut the power if it is on, then start a new incarnation."""
         self.kill()
         self.start()
 
-    async def stop(self, *, grace_s: float = 5.0) -> None:
-        """Shut down: cancel the tasks and let them clean up for a while, close connections, then switch off."""
+    async def stop(self, *, grace_s: float = 5.0, machine: bool = True) -> None:
+        """Shut down: cancel the tasks and let them clean up for a while, close connections, then switch the `machine` off.
+
+        Who sleeps through it (a pause) is ended when the grace is over.
+        """
         life = self.life
         if life is None or not life.alive:
             return
         life.cancel("shutdown")
-        life.reactor.stop()
+        if not self.processor.paused:
+            life.reactor.stop()
         with trio.move_on_after(grace_s):
             await life.ended.wait()
-        self.kill()
+        if life.alive:  # Nobody has cut the power meanwhile, or started the next life.
+            if machine:
+                self.kill()
+            else:
+                self.crash("stopped")

@@ -6,10 +6,15 @@ the rest of the journal, as a journalling file system does, but the bytes of eac
 any length even where a later rename survived: write, sync, rename, sync is the only safe order. A rename is
 atomic: after a crash a path holds the old file or the new one, never a mixture of both.
 Writes inside a file (a database's) keep no order at all: each unsynced one may survive, be torn or be lost by itself.
+
+Faults: it may be slow, full, broken, or lie about what it has synced.
 """
 
 import errno
 import posixpath
+from collections.abc import Callable
+
+import attrs
 
 from mesh.model.randomness import Random
 from sim.disk_changes import Change, Delete, Files, Rename, Truncate, Write, WriteAt
@@ -22,6 +27,13 @@ class Platter:
         self.capacity_bytes = capacity_bytes
         self.sync_s = sync_s  # how long a sync takes
         self.broken = False  # every operation fails with EIO while set
+        self.lies = False  # a sync says that it is done, and does nothing
+        self.delays: list[Callable[[], float]] = []  # each draws by how much a read or sync takes longer
+        self.on_change: Callable[[], None] | None = None  # told of each change that is not synced yet
+        self.waited = 0  # reads and syncs that took longer
+        self.refused = 0  # changes for which there was no room
+        self.spoilt = 0  # changes that power cuts took, whole or in part
+        self._fills: list[int] = []  # how much each of those who fill the disk leaves us
         self.seen: Files = {}  # as readers see them
         self._durable: Files = {}
         self._journal: list[Change] = []
@@ -31,6 +43,32 @@ class Platter:
         """Return a copy of the files, as readers see them."""
         return {path: bytes(data) for path, data in self.seen.items()}
 
+    @property
+    def used_bytes(self) -> int:
+        """Count the bytes of all files."""
+        return sum(map(len, self.seen.values()))
+
+    @property
+    def _room_bytes(self) -> int:
+        return min([self.capacity_bytes, *self._fills])
+
+    def read_takes_s(self) -> float:
+        """Return how long a read takes: nothing, from the cache, where the disk is well."""
+        if not self.delays:
+            return 0.0
+        self.waited += 1
+        return sum(draw() for draw in self.delays)
+
+    def sync_takes_s(self) -> float:
+        """Return how long a sync takes."""
+        return self.sync_s + self.read_takes_s()
+
+    def fill(self, *, free_bytes: int) -> Callable[[], None]:
+        """Let others take all room but this; return how to take it back."""
+        fill = self.used_bytes + free_bytes
+        self._fills.append(fill)
+        return lambda: self._fills.remove(fill)
+
     def change(self, change: Change) -> None:
         """Make a change that a crash may undo."""
         self.show(change)
@@ -39,16 +77,21 @@ class Platter:
     def show(self, change: Change) -> None:
         """Make readers see a change that `record` will bring to the disk later; nothing of it outlives a crash before."""
         growth_bytes = change.growth_bytes(self.seen)
-        if growth_bytes > 0 and sum(map(len, self.seen.values())) + growth_bytes > self.capacity_bytes:
+        if growth_bytes > 0 and self.used_bytes + growth_bytes > self._room_bytes:
+            self.refused += 1
             raise OSError(errno.ENOSPC, "no space left on the simulated disk", change.path)
         change.apply(self.seen)
 
     def record(self, change: Change) -> None:
         """Bring a change that was shown to the disk, where a crash may undo it until it is synced."""
         self._journal.append(change)
+        if self.on_change is not None:
+            self.on_change()
 
     def sync(self, path: str) -> None:
         """Make a path durable, with what led to it."""
+        if self.lies:
+            return
         concerned = {path}
         synced: list[Change] = []
         kept: list[Change] = []
@@ -68,30 +111,51 @@ class Platter:
             if isinstance(change, Delete) and posixpath.dirname(change.path) == folder:
                 self.sync(change.path)
 
-    def crash(self, random: Random) -> None:
-        """Lose power: keep what is durable and, by chance, some of what is not."""
+    def crash(self, random: Random, *, spares_writes: bool = True) -> None:
+        """Lose power: keep what is durable and, by chance, some of what is not; of writes nothing whole, unless spared."""
         kept = random.randrange(len(self._journal) + 1)
         survival = random.random()  # of each write inside a file: from nearly all to nearly none
         for index, change in enumerate(self._journal):
-            survives = False
-            match change:
-                case Rename() | Delete():
-                    survives = index < kept
-                case Write():
-                    survives = index < kept
-                    if survives:
-                        change = _perhaps_torn(change, random)
-                case WriteAt():
-                    survives = random.random() < survival
-                    if not survives and random.random() < 0.5:
-                        survives, change = True, change.torn(random)
-                case Truncate():
-                    survives = random.random() < survival
-            if survives:
-                change.apply(self._durable)
+            left = _left_of(change, random, in_order=index < kept, survival=survival if spares_writes else 0.0)
+            if not spares_writes and left is not None:
+                left = _surely_torn(left, change, random)
+            if left is not None:
+                left.apply(self._durable)
+            self.spoilt += left is not change
         self._journal.clear()
         self.seen = {path: bytearray(data) for path, data in self._durable.items()}
 
+    def forget_unwritten(self) -> None:
+        """End the processes that wrote: the operating system keeps what they handed over, synced or not."""
+        self.seen = {path: bytearray(data) for path, data in self._durable.items()}
+        for change in self._journal:
+            change.apply(self.seen)
 
-def _perhaps_torn(change: Write, random: Random) -> Write:
-    return change.torn(random) if random.random() < 0.5 else change
+    def wipe(self) -> None:
+        """Be an empty disk."""
+        self._durable.clear()
+        self._journal.clear()
+        self.seen = {}
+
+
+def _left_of(change: Change, random: Random, *, in_order: bool, survival: float) -> Change | None:
+    """Return what of an unsynced change a power cut leaves. `in_order`: all before it are left, too."""
+    match change:
+        case Rename() | Delete():
+            return change if in_order else None
+        case Write():
+            if not in_order:
+                return None
+            return change.torn(random) if random.random() < 0.5 else change
+        case WriteAt():
+            if random.random() < survival:
+                return change
+            return change.torn(random) if random.random() < 0.5 else None
+        case Truncate():
+            return change if random.random() < survival else None
+
+
+def _surely_torn(left: Change, whole: Change, random: Random) -> Change:
+    if isinstance(left, Write | WriteAt) and isinstance(whole, Write | WriteAt) and len(left.data) == len(whole.data):
+        return attrs.evolve(left, data=left.data[: random.randrange(max(1, len(left.data)))])
+    return left

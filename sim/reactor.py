@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import outcome
 import trio
@@ -16,6 +16,8 @@ from sim.network.connection import SimConnection
 from sim.network.fabric import SimNetwork
 from sim.network.host import Listener, NetworkHost
 from sim.network.socket import Socket
+from sim.network.streams import BACKLOG_MAX
+from sim.processor import Processor
 
 T = TypeVar("T")
 
@@ -25,8 +27,18 @@ class HostPump(Pump):
 
     __slots__ = ()
 
+    reactor: "SimReactor"
+
+    def resume(self) -> None:
+        """Step the pump, when its host may run it."""
+        gate = self.reactor.gate
+        if gate is None:
+            Pump.resume(self)
+        else:
+            gate.step(self)
+
     def _finish(self, error: BaseException | None) -> None:
-        cast(SimReactor, self.reactor).pump_ended(self, error)
+        self.reactor.pump_ended(self, error)
         if self._on_done is None:
             error = None  # The reactor has dealt with it.
         super()._finish(error)
@@ -52,6 +64,7 @@ class SimReactor:
     ) -> None:
         self.current: Pump | None = None
         self.pumps: dict[Pump, SimConnection | None] = {}  # with the connection that ends with the pump
+        self.gate: Processor | None = None  # what each step asks while the host is paused or slow
         self._clock = clock
         self._network = network
         self._host = host
@@ -68,7 +81,10 @@ class SimReactor:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back at `when`, outside any pump."""
-        self._clock.push(ns_at_or_after(when), self.call, callback)
+        due_ns, late_ns = ns_at_or_after(when), self._host.late_ns
+        if late_ns is not None:
+            due_ns += late_ns()
+        self._clock.push(due_ns, self._call_due, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back at the end of this turn, outside any pump."""
@@ -89,7 +105,8 @@ class SimReactor:
             connection = SimConnection(self, socket)
             self._start(serve(connection), f"serve {listener.address} to {socket.remote}", connection)
 
-        listener = self._host.listen(address, accept, lambda: True)
+        unaccepted = AcceptQueue(self, accept)
+        listener = self._host.listen(address, unaccepted.add, unaccepted.has_room)
         self._listeners.append(listener)
         return SimReactorListener(listener)
 
@@ -126,7 +143,9 @@ class SimReactor:
         assert pump is not None, "only pumps sleep"
         clock = self._clock
         due_ns = clock.now_ns + (round(seconds * NS_PER_S) if seconds > 0.0 else 0)
-        clock.push(due_ns, Pump.resume, pump)  # A power cut has ended the pump; then this does nothing.
+        if self._host.late_ns is not None:
+            due_ns += self._host.late_ns()
+        clock.push(due_ns, HostPump.resume, pump)  # A power cut has ended the pump; then this does nothing.
         await park()
         while clock.now_ns < due_ns:
             await park()
@@ -191,6 +210,18 @@ class SimReactor:
 
     def call(self, callback: Callable[[], None]) -> None:
         """Call somebody's callback, outside any pump: its errors are its own, and after a power cut it is not called."""
+        if self.gate is not None:
+            self.gate.soon(self._call, callback)
+        else:
+            self._call(callback)
+
+    def _call_due(self, callback: Callable[[], None]) -> None:
+        if self.gate is not None:
+            self.gate.timer(self._call, callback)
+        else:
+            self._call(callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
         if self._dead:
             return
         try:
@@ -204,7 +235,7 @@ class SimReactor:
             raise ClosedConnection("the reactor has ended")
         pump = HostPump(self, coroutine, name)
         self.pumps[pump] = connection
-        pump.resume()
+        Pump.resume(pump)
         return pump
 
     def _cancel_pumps(self) -> None:
@@ -226,6 +257,33 @@ class SimReactor:
         for _ in range(len(soon)):
             if soon:  # A callback may have cut the power, which empties the queue.
                 self.call(soon.popleft())
+
+
+class AcceptQueue:
+    """Connections that the kernel has taken and the host has not: none, while the host may run."""
+
+    def __init__(self, reactor: SimReactor, accept: Callable[[Socket], None]) -> None:
+        self._reactor = reactor
+        self._accept = accept
+        self._waiting = 0
+
+    def has_room(self) -> bool:
+        return self._waiting < BACKLOG_MAX
+
+    def add(self, socket: Socket) -> None:
+        """Hand a connection over, or keep it until the host may run."""
+        gate = self._reactor.gate
+        if gate is None:
+            self._accept(socket)
+        else:
+            self._waiting += 1
+            gate.accept(self._hand_over, socket)
+
+    def _hand_over(self, socket: Socket) -> None:
+        self._waiting -= 1
+        if socket.dead:
+            return  # The power went meanwhile.
+        self._accept(socket)
 
 
 class SimReactorListener:

@@ -4,7 +4,7 @@ The scenario's time 0 is the moment at which every proxy has its configuration. 
 under way may finish (a drain, bounded), so that counts at the end compare like with like.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -16,23 +16,32 @@ from mesh.model.errors import ConfigError, Violation
 from sim.assembly import SimulatedMesh
 from sim.autoscaling import keep_scaled
 from sim.checks.always.catalogue import WATCHERS
+from sim.checks.blame import blame
 from sim.checks.convergence import ConvergenceWatcher
 from sim.checks.evidence import Evidence, Verdict
+from sim.checks.gauges import GaugeSampler
 from sim.checks.inspection import LOOK_S
-from sim.checks.invariants import judge_warmup
+from sim.checks.invariants import judge_faults, judge_warmup
 from sim.checks.judge import judge, judge_watchers
+from sim.checks.suspects import Suspects
+from sim.course import Course
+from sim.entry_file import EntryWriter
 from sim.event_log import Event
 from sim.faults.links import links_of
+from sim.faults.network.buggify import Buggify
 from sim.faults.timeline import Timeline
 from sim.host import TlsFactory
-from sim.report import RunResult, Totals, save
+from sim.report.capture import Capture
+from sim.report.files import save, wanted_files
+from sim.report.material import HostFacts, Material
+from sim.report.result import RunResult, Totals
+from sim.scenario.promises import metrics_of
 from sim.scenario.scenario import Scenario
 from sim.tls import ModelledTls
 from sim.workload.observations import ServiceTally, UserLog
 from sim.world import World
 
 READY_S_MAX = 120.0  # A mesh that does not stand by then never will.
-DRAIN_S_MAX = 60.0
 _POLL_S = 0.1
 
 
@@ -49,16 +58,30 @@ class Progress:
 class _Run:
     """One run of one scenario."""
 
-    def __init__(self, scenario: Scenario, *, until_s: float, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        until_s: float,
+        capture: Capture,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
         self.scenario = scenario
         self.evidence = Evidence(scenario=scenario, ended_s=until_s, users=UserLog(), services=ServiceTally())
+        self.capture = capture
         self.world = World(
             seed=scenario.seed, network=links_of(scenario.network), tls_factory=_tls_factory(scenario.tls)
         )
+        capture.attach(self.world.network)
         self.mesh = SimulatedMesh(scenario, self.world, self.evidence)
         self.watchers = [watcher(self.mesh) for watcher in WATCHERS]
-        self.mesh.inspection.observers += self.watchers
+        self.evidence.suspects = Suspects(lambda: self.mesh.origin_s)
+        self.mesh.inspection.observers += [*self.watchers, *capture.observers, self.evidence.suspects]
+        gauges = GaugeSampler(self.mesh, metrics_of(scenario.checks))
+        if gauges.wanted:
+            self.mesh.inspection.observers.append(gauges)
         self.timeline = Timeline(self.mesh, until_s=until_s)
+        self.course = Course(self.mesh, self.timeline, until_s=until_s)
         self.on_progress = on_progress
         self.not_ready: tuple[str, ...] = ()
         if on_progress is not None:
@@ -67,6 +90,8 @@ class _Run:
     async def drive(self, world: World) -> None:
         """Be the world's driver."""
         mesh = self.mesh
+        if self.scenario.buggify:
+            Buggify(share=self.scenario.buggify).begin(mesh, "buggify")
         if not await self._wait_ready():
             return
         mesh.origin_s = self.evidence.origin_s = trio.current_time()
@@ -80,12 +105,7 @@ class _Run:
         for service in self.scenario.services:
             if service.autoscale is not None:
                 world.start_task(keep_scaled, mesh, service, service.autoscale, name=f"autoscale {service.name}")
-        await self.timeline.run()
-        with trio.move_on_after(DRAIN_S_MAX):
-            while True:
-                await trio.sleep(_POLL_S)
-                if not mesh.busy():
-                    break
+        await self.course.run()
         mesh.inspection.look(self._now_s())
         for watching in self.watchers:
             watching.finish(self._now_s())
@@ -132,10 +152,34 @@ def run_scenario(
     until_s: float | None = None,
     out_dir: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    entries: EntryWriter | None = None,
 ) -> RunResult:
     """Run a scenario and judge it; write its files to `out_dir` (default: the scenario's `output.dir`, else nowhere).
 
+    `entries` gets all that enters the event hash, to compare runs by.
+
     Raises: ConfigError when `until_s` leaves nothing to judge or files cannot be written.
+    """
+    folder = out_dir if out_dir is not None else scenario.output.folder
+    names = wanted_files(scenario.output.save) if folder else ()
+    material = observe_scenario(scenario, seed=seed, until_s=until_s, wanted=names, progress=progress, entries=entries)
+    if folder:
+        save(material, Path(folder), names)
+    return material.result
+
+
+def observe_scenario(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    until_s: float | None = None,
+    wanted: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+    entries: EntryWriter | None = None,
+) -> Material:
+    """Run a scenario and judge it; return all that was kept of it: what the files named in `wanted` need.
+
+    Raises: ConfigError when `until_s` leaves nothing to judge.
     """
     if seed is not None:
         scenario = attrs.evolve(scenario, seed=seed)
@@ -143,10 +187,18 @@ def run_scenario(
     if end_s <= scenario.warmup_s:
         message = f"a run until {end_s:g}s ends within the warm-up ({scenario.warmup_s:g}s): there is nothing to judge"
         raise ConfigError([Violation(message=message, file=scenario.file)])
-    run = _Run(scenario, until_s=end_s, on_progress=progress)
+    run = _Run(scenario, until_s=end_s, capture=Capture(wanted), on_progress=progress)
+    if entries is not None:
+        entries.follow(run.world.log)
     outcome = run.world.run(run.drive, tolerate_errors=True)
     evidence = run.evidence
-    verdicts = (*_void(run), *judge(evidence), *judge_watchers(run.watchers, evidence), *_no_errors(outcome.errors))
+    verdicts = (
+        *_void(run),
+        *judge(evidence),
+        *run.course.verdicts,
+        *judge_watchers(run.watchers, evidence),
+        *_no_errors(outcome.errors, evidence),
+    )
     result = RunResult(
         scenario=scenario.name,
         seed=scenario.seed,
@@ -157,11 +209,28 @@ def run_scenario(
         checks=verdicts,
         totals=Totals.of(evidence),
         notes=(*scenario.notes, *_notes(evidence)),
+        variant=scenario.variant,
     )
-    folder = out_dir if out_dir is not None else scenario.output.folder
-    if folder:
-        save(result, run.world.log.events, Path(folder), scenario.output.save)
-    return result
+    return _material(run, result)
+
+
+def _material(run: _Run, result: RunResult) -> Material:
+    return Material(
+        result=result,
+        evidence=run.evidence,
+        events=run.world.log.events,
+        hosts=[
+            HostFacts(
+                name=host.name,
+                zone=host.zone,
+                workload=run.mesh.workload_by_host.get(host.name, ""),
+                address=host.address,
+            )
+            for host in run.world.hosts.values()
+        ],
+        capture=run.capture,
+        epoch=run.world.epoch,
+    )
 
 
 def _void(run: _Run) -> tuple[Verdict, ...]:
@@ -169,14 +238,18 @@ def _void(run: _Run) -> tuple[Verdict, ...]:
     if run.not_ready:
         detail = f"not configured within {READY_S_MAX:g}s: {', '.join(run.not_ready[:5])}"
         return (Verdict(name="mesh-ready", ok=False, value=f"{len(run.not_ready)} not ready", detail=detail),)
-    return judge_warmup(run.evidence)
+    return (*judge_warmup(run.evidence), *judge_faults(run.evidence))
 
 
-def _no_errors(errors: tuple[Event, ...]) -> tuple[Verdict, ...]:
-    """Level error means that an operator must act; it fails a run."""
+def _no_errors(logged: tuple[Event, ...], evidence: Evidence) -> tuple[Verdict, ...]:
+    """Level error means that an operator must act; it fails a run, but where what the timeline did has to be told."""
+    alarms = {kind for occurrence in evidence.occurrences for kind in occurrence.entry.verb.alarms}
+    errors = [event for event in logged if event.kind not in alarms]
     if not errors:
         return ()
-    return (Verdict(name="no-errors", ok=False, value=f"{len(errors)} logged", detail=str(errors[0]).splitlines()[0]),)
+    detail, first_s = str(errors[0]).splitlines()[0], errors[0].at_s - evidence.origin_s
+    verdict = Verdict(name="no-errors", ok=False, value=f"{len(errors)} logged", detail=detail)
+    return (blame(verdict, evidence, first_s, told=False),)
 
 
 def _notes(evidence: Evidence) -> list[str]:

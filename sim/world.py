@@ -21,6 +21,7 @@ from sim.event_log import Event, EventLog
 from sim.host import Boot, Host, TlsFactory
 from sim.network.fabric import SimNetwork
 from sim.network.links import NetworkModel
+from sim.processor import Withholding
 from sim.randomness import KeyedRandomness
 from sim.scheduling import deterministic_scheduling
 from sim.waiting import name_what_waits
@@ -74,6 +75,7 @@ class World:
             clock=self.clock, log=self.log, randomness=self.randomness, model=network or NetworkModel()
         )
         self.tls_factory = tls_factory
+        self.withholding = Withholding(self.clock)
         self.hosts: dict[str, Host] = {}
         self.progress: Callable[[float], None] | None = None  # called now and then with the virtual seconds
         self._hosts_by_zone: dict[str, int] = {}
@@ -86,6 +88,13 @@ class World:
     def now(self) -> float:
         """Virtual time in seconds."""
         return self.clock.now_s
+
+    def leap(self, seconds: float) -> None:
+        """Move the date of the whole world on, as if the run had begun so much earlier; spans of time go on as they were."""
+        assert seconds >= 0, "time does not go back"
+        self.epoch += seconds
+        for host in self.hosts.values():
+            host.date.leap(seconds)
 
     def add_host(
         self, name: str, *, zone: str = "zone-1", address: str | None = None, boot: Boot | None = None

@@ -1,4 +1,4 @@
-"""`mesh diff`: what applying files would change, in the configuration of each proxy."""
+"""`mesh diff`: what applying files would change, in the configuration of each proxy; or what differs between two runs."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ import click
 
 from mesh.cli.api_client import ApiClient, RequestRefused
 from mesh.cli.connecting import connect, context_option, file_option, form_option, mesh_option
+from mesh.cli.diff_runs import diff_runs
 from mesh.cli.inputs import Inputs
 from mesh.cli.kinds import read_kind
 from mesh.cli.resource_files import ResourceFiles, read_resource_files
@@ -23,14 +24,16 @@ _ABSENT = object()
 
 
 @click.command("diff")
+@click.argument("runs", nargs=-1, metavar="[RUN RUN]", type=click.Path(path_type=Path))
 @file_option(required=False)
 @click.option("--delete", "deletions", multiple=True, metavar="KIND/NAME", help="As if this was deleted. Repeatable.")
 @mesh_option
 @click.option("--full", is_flag=True, help="Every difference, not cut.")
-@click.option("--exit-code", is_flag=True, help="1 when a proxy would change, as git's.")
+@click.option("--exit-code", is_flag=True, help="1 when a proxy would change, or the runs differ.")
 @form_option
 @context_option
 def command(
+    runs: tuple[Path, ...],
     paths: tuple[Path, ...],
     variables: tuple[str, ...],
     deletions: tuple[str, ...],
@@ -42,16 +45,23 @@ def command(
 ) -> int:
     """Show what applying files, or deleting resources of the mesh --mesh, would change for each proxy.
 
-    Nothing is changed. Proxies for which the same would change stand together.
+    Nothing is changed. Proxies for which the same would change stand together. With two folders of `mesh run --out`: show what
+    differs between those runs, per edge and per check.
 
     \b
     Examples:
       mesh diff -f policies/
       mesh diff -f retry.yaml --full
       mesh diff --delete meshtimeout/orders-answer-soon -m shop --exit-code
+      mesh diff simulated/ real/
     """
+    if runs:
+        if len(runs) != 2 or paths or deletions:
+            raise click.UsageError("give two folders of runs, or files with -f, or --delete.")
+        alike = diff_runs(runs[0], runs[1], form=form)
+        return 1 if exit_code and not alike else 0
     if not (paths or deletions):
-        raise click.UsageError("give files with -f, or --delete.")
+        raise click.UsageError("give files with -f, or --delete, or two folders of runs.")
     inputs = Inputs()
     client = inputs.read(connect, context)
     files = inputs.read(read_resource_files, paths, variables) if paths else None

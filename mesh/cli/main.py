@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # {section: {verb: (module, what `mesh --help` says)}}: modules are imported when their verb is used, so that help stays quick.
 SECTIONS = {
     "Try it on this machine": {
-        "run": ("mesh.cli.run", "Run a scenario in simulation, judge its checks, write its report."),
+        "run": ("mesh.cli.run", "Run a scenario, in simulation or for real, judge its checks, write its report."),
+        "replay": ("mesh.cli.replay", "Run a saved failure again: is it reproduced, what led to it, step by step."),
         "up": ("mesh.cli.up", "Start a scenario's mesh for real: processes and sockets on this machine."),
     },
     "Run the parts": {
@@ -28,7 +29,7 @@ SECTIONS = {
     },
     "Change the mesh": {
         "check": ("mesh.cli.check", "Look for mistakes in resource files, offline: stable codes, each with its fix."),
-        "diff": ("mesh.cli.diff", "Show what applying files would change, for each proxy."),
+        "diff": ("mesh.cli.diff", "Show what applying files would change, for each proxy; or how two runs differ."),
         "apply": ("mesh.cli.apply", "Create and update resources from files, all or none."),
         "delete": ("mesh.cli.delete", "Delete resources."),
     },

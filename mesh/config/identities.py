@@ -17,6 +17,7 @@ class Identity:
 
     spiffe_id: str
     certificate_lifetime_s: float
+    creates_trust: bool = True  # False: whoever is to trust it gets its roots from a MeshTrust that somebody writes
 
 
 @attrs.frozen(kw_only=True)
@@ -54,4 +55,6 @@ def _identity(state: DataplaneState, name: str, spec: MeshIdentity, mesh: str) -
         return Unfit(reason=f"MeshIdentity '{name}' selects it, but {error}")
     except ConfigError as error:
         return Unfit(reason=f"MeshIdentity '{name}' selects it, but {error.violations[0].message}")
-    return Identity(spiffe_id=spiffe_id, certificate_lifetime_s=spec.certificate_lifetime_s)
+    return Identity(
+        spiffe_id=spiffe_id, certificate_lifetime_s=spec.certificate_lifetime_s, creates_trust=spec.creates_trust
+    )

@@ -275,7 +275,11 @@ def part_key(part: Part) -> str:
 
 
 def encode_part(part: Part) -> bytes:
-    """Write one part as JSON, the same bytes for equal parts."""
+    """Write one part as JSON, the same bytes for equal parts.
+
+    So a number that need not be whole is a float in every part, whatever was written: `20` is another text than `20.0`, and the
+    version of what was decoded would be another than that of what was sent.
+    """
     return msgspec.json.encode(part, order="sorted")
 
 

@@ -24,7 +24,7 @@ from mesh.control.issuing import Issuer, IssuerSettings
 from mesh.control.members import Members
 from mesh.control.old_registry import restore_old_registry
 from mesh.control.preview import Preview, ProxyPreview, preview_mesh
-from mesh.control.proxy_stream import ProxyStream, PushDelay, StreamLimits
+from mesh.control.proxy_stream import HoldPush, ProxyStream, StreamLimits
 from mesh.control.publisher import Publisher
 from mesh.control.registry import Leases, Presence, Registry
 from mesh.control.shared_members import SharedMembers
@@ -35,7 +35,7 @@ from mesh.control.stream_server import StreamServer
 from mesh.discovery.messages import Refused
 from mesh.discovery.web_socket import MessageSocket
 from mesh.identity.certificate import KeyType
-from mesh.identity.token_authority import TokenAuthority
+from mesh.identity.token_authority import TokenAuthority, TokenKind, revocations_secret
 from mesh.model.errors import ConfigError, StoreError
 from mesh.model.names import Address, ProxyId
 from mesh.model.security import ServerTls
@@ -51,8 +51,7 @@ class ControlPlaneSettings:
     """What a control plane is started with. Spans in seconds.
 
     `resources` are those of its files; None: it has no files, and leaves what others may have is alone. `shared_store`:
-    other control planes use its store too. `push_delay_s` holds back each push, as a loaded control plane would; for
-    simulation.
+    other control planes use its store too. `hold_push` may hold each push back, as a loaded control plane would.
     """
 
     address: Address
@@ -70,7 +69,7 @@ class ControlPlaneSettings:
     coalesce_s: float = 0.05
     insight_interval_s: float = 10.0  # between two writes of what was observed. Source: Kuma
     limits: StreamLimits = StreamLimits()
-    push_delay_s: PushDelay | None = None
+    hold_push: HoldPush | None = None
 
 
 class ControlPlane:
@@ -100,6 +99,7 @@ class ControlPlane:
             issuer=self._issuer,
             catalogue=self.catalogue,
             coalesce_s=settings.coalesce_s,
+            configuration_bytes_max=settings.limits.configuration_bytes_max,
             on_published=self._on_published,
         )
         self._shared: SharedMembers
@@ -192,6 +192,11 @@ class ControlPlane:
         await file_resources.take_over(resources, self.catalogue)
         self._env.log.info("control_plane.resources_replaced", resources=len(resources))
 
+    async def replace_roots(self, mesh: str, *, overlap: bool = True, propagation_s: float | None = None) -> None:
+        """Let new roots follow those of all trust domains of a mesh; see `Issuer.replace_root`, also for what it raises."""
+        for bundle in self._issuer.trust_bundles(mesh):
+            await self._issuer.replace_root(mesh, bundle.trust_domain, overlap=overlap, propagation_s=propagation_s)
+
     def use_tls(self, tls: ServerTls) -> None:
         """Present this certificate to sidecars that connect from now on."""
         self._server.use_tls(tls)
@@ -282,6 +287,8 @@ class ControlPlane:
         for kind, mesh, name in keys:
             if kind == "Dataplane":
                 self._members.dataplane_applied(mesh, name, self._applied_dataplane(mesh, name))
+            elif mesh and (kind, mesh, name) == revocations_secret(TokenKind.DATAPLANE, mesh=mesh):
+                self._members.revoked(mesh)
         for mesh in self.catalogue.meshes_changed_by(keys):
             self._publisher.mesh_changed(mesh)
         meshes = self.catalogue.meshes()
@@ -318,5 +325,5 @@ class ControlPlane:
             membership=self._members,
             limits=self._settings.limits,
             silence_s=self._settings.leases.silence_s,
-            push_delay_s=self._settings.push_delay_s,
+            hold_push=self._settings.hold_push,
         )

@@ -41,6 +41,8 @@ class IssuerSettings:
     root_lifetime_s: float = ROOT_LIFETIME_S
     leaf_lifetime_s_max: float = LEAF_LIFETIME_S_MAX
     propagation_s: float = PROPAGATION_S
+    # Raises IdentityError while the keys cannot be used: where they lie in a device or with a signer elsewhere that is away.
+    check_signer: Callable[[SpiffeId], None] = lambda spiffe_id: None
 
 
 @attrs.define(eq=False)
@@ -92,6 +94,7 @@ class Issuer:
 
     def sign(self, mesh: str, csr_pem: str, spiffe_id: SpiffeId, lifetime_s: float) -> str:
         """Return a chain in PEM; the trust domain's authority is there already. Raises: IdentityError."""
+        self.settings.check_signer(spiffe_id)
         ring = self._rings.get((mesh, spiffe_id.trust_domain))
         if ring is None:
             raise IdentityError(f"the authority of {spiffe_id.trust_domain} was deleted a moment ago")
@@ -135,6 +138,28 @@ class Issuer:
             self.env.log.warning("authority.not_kept", trust_domain=ring.trust_domain, reason=str(error))
             return
         self.env.log.info("authority.rotated", mesh=mesh, trust_domain=ring.trust_domain, roots=len(following.entries))
+
+    async def replace_root(
+        self, mesh: str, trust_domain: str, *, overlap: bool = True, propagation_s: float | None = None
+    ) -> None:
+        """Let another root follow at once, as an operator who suspects the present one wants.
+
+        With overlap the new root is trusted now and signs after `propagation_s`, and the old one stays trusted as long as its
+        certificates live; without, the old one and all that it signed are worth nothing from now on.
+        Raises: IdentityError (no such authority), ConfigError (a new root is on its way already), Conflict, StoreError.
+        """
+        stored, ring = self.catalogue.get(mesh_ca(mesh, trust_domain)), self._rings.get((mesh, trust_domain))
+        if stored is None or ring is None:
+            raise IdentityError(f"there is no authority of {trust_domain}")
+        if overlap:
+            now = self.env.wall_clock()
+            spread_s = self.settings.propagation_s if propagation_s is None else propagation_s
+            following = attrs.evolve(ring)
+            following.introduce(self._new_root(trust_domain, now), now=now, propagation_s=spread_s)
+        else:
+            following = self._new_ring(trust_domain)
+        await self._save(mesh, following, expected_version=stored.version)
+        self.env.log.warning("authority.replaced", mesh=mesh, trust_domain=trust_domain, overlap=overlap)
 
     async def _save(self, mesh: str, ring: AuthorityRing, *, expected_version: int) -> None:
         resource = secret(mesh_ca(mesh, ring.trust_domain), ring.encode().encode())

@@ -20,6 +20,7 @@ from mesh.control.shared_members import SharedMembers
 from mesh.discovery.messages import DataplaneRequest, HealthReport, Hello, Refused, Welcome
 from mesh.discovery.wake_up import WakeUp
 from mesh.identity.certificate import decode_chain
+from mesh.identity.token_authority import TokenKind
 from mesh.identity.tokens import DataplaneClaims
 from mesh.model.errors import IdentityError
 from mesh.model.names import ProxyId, SpiffeId
@@ -156,6 +157,14 @@ class Members:
             return
         self.registry.replace_dataplane(proxy, self.admission.with_zone(dataplane))
         self._note_change(proxy)
+
+    def revoked(self, mesh: str) -> None:
+        """Tokens of a mesh were taken back: whoever joined with one has to leave now, not when its connection ends."""
+        tokens = self.admission.tokens
+        for proxy, stream in self.publisher.streams.items():
+            claims = self._claims_by_session.get(stream.session) if proxy.mesh == mesh else None
+            if claims is not None and tokens.is_revoked(TokenKind.DATAPLANE, claims.token_id, mesh=mesh):
+                stream.dismiss(Refused(kind="token", reason="the dataplane token was revoked", retryable=False))
 
     async def run(self) -> None:
         """End leases that have run out, until cancelled."""

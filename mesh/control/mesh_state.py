@@ -66,7 +66,8 @@ class MeshState:
         """Return the trust domains of the mesh's identities; once known they stay, since peers may still be connected."""
         domains = set(self.index.view.trust)
         identities = (index.identity_by_name.get(name) for name in index.since(self.index).proxies)
-        for spiffe_id in dict.fromkeys(found.spiffe_id for found in identities if isinstance(found, Identity)):
+        trusted = (found.spiffe_id for found in identities if isinstance(found, Identity) and found.creates_trust)
+        for spiffe_id in dict.fromkeys(trusted):
             domains.add(SpiffeId.parse(spiffe_id).trust_domain)
         return tuple(sorted(domains))
 

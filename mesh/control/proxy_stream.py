@@ -16,6 +16,7 @@ from mesh.control.admission import NotAdmitted
 from mesh.control.insights import Answer
 from mesh.discovery.encoding import EncodedSnapshot
 from mesh.discovery.messages import (
+    MESSAGE_BYTES_MAX,
     Ack,
     Certificate,
     CertificateRefused,
@@ -54,6 +55,8 @@ class StreamLimits:
     send_s_max: float = 10.0
     answer_s_max: float = 30.0  # to a push: the sidecar may need a certificate first
     refused_retry_s: float = 5.0  # until a refused configuration is offered again: a port may be free by then
+    # Of a whole configuration, as `EncodedSnapshot.size_bytes` counts: what could not be sent must not be tried for ever.
+    configuration_bytes_max: int = MESSAGE_BYTES_MAX - 64 * 1024
 
 
 class Membership(Protocol):
@@ -90,7 +93,7 @@ class ProxyStream:
     membership: Membership
     limits: StreamLimits
     silence_s: float  # how long the proxy may say nothing
-    push_delay_s: "PushDelay | None" = None
+    hold_push: "HoldPush | None" = None
     session: str = attrs.field(init=False)
     proxy: ProxyId = attrs.field(default=ProxyId("", ""), init=False)  # once admitted
     publication: Publication = attrs.field(factory=Publication, init=False)
@@ -241,8 +244,8 @@ class ProxyStream:
             self.publication.offer_again()
 
     async def _deliver(self, push: Push) -> None:
-        if self.push_delay_s is not None:
-            await trio.sleep(self.push_delay_s(self.env.randomness.stream("control-plane", "push-delay")))
+        if self.hold_push is not None:
+            await self.hold_push(self.proxy, self.env.randomness.stream("control-plane", "push-delay"))
         await self._send(push)
         self.membership.answered(self, "sent")
         self.env.log.info(
@@ -265,7 +268,7 @@ class ProxyStream:
             raise BrokenConnection(f"the proxy does not read: nothing sent for {self.limits.send_s_max:g} s")
 
 
-class PushDelay(Protocol):
-    """How long a push waits before it goes out: models a loaded control plane in simulation."""
+class HoldPush(Protocol):
+    """Waits before a push goes out: a pace for many proxies, or what a loaded control plane does by itself."""
 
-    def __call__(self, random: Random) -> float: ...
+    async def __call__(self, proxy: ProxyId, random: Random) -> None: ...

@@ -18,6 +18,8 @@ from mesh.control.issuing import Issuer
 from mesh.control.mesh_state import MeshState
 from mesh.control.proxy_stream import ProxyStream
 from mesh.control.registry import LiveProxy, Registry
+from mesh.discovery.encoding import EncodedSnapshot
+from mesh.discovery.messages import MESSAGE_BYTES_MAX
 from mesh.discovery.wake_up import WakeUp
 from mesh.model.errors import ConfigError, IdentityError
 from mesh.model.names import ProxyId
@@ -36,6 +38,7 @@ class Publisher:
     issuer: Issuer
     catalogue: Catalogue
     coalesce_s: float
+    configuration_bytes_max: int = MESSAGE_BYTES_MAX
     on_published: Callable[[ProxyStream], None] = lambda stream: None
     streams: dict[ProxyId, ProxyStream] = attrs.field(factory=dict, init=False)
     _mesh_by_name: dict[str, MeshState] = attrs.field(factory=dict, init=False)
@@ -45,6 +48,7 @@ class Publisher:
     _published: dict[str, int] = attrs.field(factory=dict, init=False)  # revisions, by mesh
     _wanting: dict[ProxyId, None] = attrs.field(factory=dict, init=False)  # streams that have nothing yet
     _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
+    _too_large: dict[ProxyId, None] = attrs.field(factory=dict, init=False)  # said, and still so
     _unresolved: dict[ProxyId, tuple[str, ...]] = attrs.field(factory=dict, init=False)
     _moved: dict[str, dict[str, None]] = attrs.field(factory=dict, init=False)  # by mesh: proxies not looked at since
     # By mesh: its resources, and the MeshIdentities among them as `best_first` sorts them.
@@ -170,6 +174,8 @@ class Publisher:
         except ConfigError as error:
             self.env.log.error("configuration.not_built", mesh=proxy.mesh, proxy=proxy.name, reason=str(error))
             return
+        if self._is_too_large(proxy, snapshot):
+            return
         stream = self.streams[proxy]
         if stream.publication.converged:
             stream.revision = self._published.get(proxy.mesh, 0)
@@ -179,3 +185,20 @@ class Publisher:
             self._unresolved[proxy] = unresolved
             for reason in unresolved:
                 self.env.log.warning("outbound.unresolved", mesh=proxy.mesh, proxy=proxy.name, reason=reason)
+
+    def _is_too_large(self, proxy: ProxyId, snapshot: EncodedSnapshot) -> bool:
+        """Is it more than a message takes? Then the proxy keeps what it has: sending would end its stream, again and again."""
+        size_bytes = snapshot.size_bytes
+        if size_bytes <= self.configuration_bytes_max:
+            self._too_large.pop(proxy, None)
+            return False
+        if proxy not in self._too_large:
+            self._too_large[proxy] = None
+            self.env.log.error(
+                "configuration.too_large",
+                mesh=proxy.mesh,
+                proxy=proxy.name,
+                size_bytes=size_bytes,
+                size_bytes_max=self.configuration_bytes_max,
+            )
+        return True

@@ -165,10 +165,7 @@ class SharedMembers:
         proxy, row = change.proxy, change.row
         live = self.registry.find(proxy)
         if row is None:
-            if live is not None and live.instance:
-                self.registry.drop(proxy)
-                self.insights.forget(proxy)
-                self.on_change(proxy)
+            self._take_removal(proxy, live)
             return
         if row.instance == self.instance or self._dirty.get(proxy):
             return  # Our own words, or we are about to say otherwise.
@@ -184,6 +181,15 @@ class SharedMembers:
         now = self.registry.find(proxy)
         if live is None or now is None or _seen(live) != _seen(now):
             self.on_change(proxy)
+
+    def _take_removal(self, proxy: ProxyId, live: LiveProxy | None) -> None:
+        if live is not None and live.instance:
+            self.registry.drop(proxy)
+            self.insights.forget(proxy)
+            self.on_change(proxy)
+        elif live is not None and live.presence is Presence.CONNECTED:
+            # While we could not reach the store, others waited for it in vain; it was here all the time.
+            self.note(proxy, joined=True)
 
     def _place(self, row: MemberRow, dataplane: Resource) -> None:
         live = LiveProxy(

@@ -98,6 +98,11 @@ class ControlPlaneClient:
             nursery.start_soon(self._keep, last_good)
             await self._stay_connected()
 
+    @property
+    def connected(self) -> bool:
+        """Has a control plane let us in, on the connection of this moment?"""
+        return self._welcome is not None
+
     def report_health(self, inbound: str, ready: bool) -> None:
         """Tell the control plane whether an inbound is ready; the newest word counts. From tasks and pumps alike."""
         self.readiness.report(inbound, ready)
@@ -106,7 +111,7 @@ class ControlPlaneClient:
         """Return how things stand, for the admin interface."""
         held, svid = self.subscription.held, self.identity.svid
         return ClientStatus(
-            connected=self._welcome is not None,
+            connected=self.connected,
             session=self._welcome.session if self._welcome else "",
             version=held.version if held else "",
             last_nack=self._last_nack,

@@ -25,6 +25,11 @@ class EncodedSnapshot:
     digests: Mapping[str, str]
     version: str
 
+    @property
+    def size_bytes(self) -> int:
+        """Return about how much of a message a push of everything takes."""
+        return sum(len(key) + len(data) + 4 for key, data in self.parts.items())
+
     def decode(self) -> Snapshot:
         """Read all parts. Raises: ConfigError naming every part that cannot be read."""
         parts: dict[str, Part] = {}

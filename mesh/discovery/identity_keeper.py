@@ -45,6 +45,9 @@ class IdentityKeeper:
     _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
     _awaited: _Awaited | None = attrs.field(default=None, init=False)
     _requests: int = attrs.field(default=0, init=False)
+    _vouched_for: tuple[str, tuple[str, ...]] | None = attrs.field(
+        default=None, init=False
+    )  # a chain, and by which roots
     _one_request: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @property
@@ -57,15 +60,29 @@ class IdentityKeeper:
         self.holder = IdentityHolder(svid.spiffe_id, key_type=self.key_type, current=svid)
         self._use(svid)
 
-    async def prepare(self, part: IdentityPart, send: Send) -> IdentityHolder:
-        """Return a holder with a valid certificate for `part`; it is not in use before `adopt`. Raises: IdentityError."""
+    async def prepare(self, part: IdentityPart, send: Send, *, roots_pem: tuple[str, ...] = ()) -> IdentityHolder:
+        """Return a holder with a valid certificate for `part`; it is not in use before `adopt`.
+
+        `roots_pem`: what our own trust domain is recognised by from now on, if that is known. A certificate that none of them
+        vouches for is worth nothing to peers that are told the same, and is replaced first. Raises: IdentityError.
+        """
         spiffe_id = SpiffeId.parse(part.spiffe_id)
         holder = self.holder
         if holder is None or holder.spiffe_id != spiffe_id:
             holder = IdentityHolder(spiffe_id, key_type=self.key_type)
-        if not self._is_valid(holder):
+        if not self._is_valid(holder) or (roots_pem and not self._is_vouched_for(holder, roots_pem)):
             await self._obtain(holder, send)
         return holder
+
+    def _is_vouched_for(self, holder: IdentityHolder, roots_pem: tuple[str, ...]) -> bool:
+        """Ask the holder, once for the same certificate and roots."""
+        assert holder.current is not None, "it is valid"
+        asked = (holder.current.chain_pem, roots_pem)
+        if asked != self._vouched_for:
+            if not holder.is_vouched_for(roots_pem):
+                return False
+            self._vouched_for = asked
+        return True
 
     def _is_valid(self, holder: IdentityHolder) -> bool:
         return holder.current is not None and holder.current.not_after > self.env.wall_clock()
@@ -88,6 +105,10 @@ class IdentityKeeper:
         if svid is not self._in_use:
             self._in_use = svid
             self.use(svid)
+
+    def look_again(self) -> None:
+        """See at once whether a renewal is due: the wall clock was set."""
+        self._changed.set()
 
     def answer(self, message: Certificate | CertificateRefused) -> None:
         """Take an answer off the wire; one that nobody waits for any more is dropped."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, assert_never
 import attrs
 import trio
 
-from mesh.config.snapshot import IdentityPart, Snapshot
+from mesh.config.snapshot import IdentityPart, Snapshot, TrustPart, part_key
 from mesh.discovery.identity_keeper import IdentityKeeper
 from mesh.discovery.messages import (
     Ack,
@@ -35,6 +35,7 @@ from mesh.discovery.subscription import Candidate, Subscription
 from mesh.discovery.wake_up import WakeUp
 from mesh.discovery.web_socket import MessageSocket
 from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, MeshError, RemoteProtocolError
+from mesh.model.names import SpiffeId
 from mesh.model.security import Svid
 from mesh.runtime.environment import Environment
 
@@ -202,7 +203,8 @@ class Session:
         part = candidate.snapshot.parts.get("identity")
         try:
             if isinstance(part, IdentityPart):
-                self.identity.adopt(await self.identity.prepare(part, self._send))
+                roots_pem = _own_roots(part, candidate.snapshot)
+                self.identity.adopt(await self.identity.prepare(part, self._send, roots_pem=roots_pem))
             self.target.apply(candidate.snapshot)
         except (ConfigError, IdentityError) as error:
             if before is not None:
@@ -213,3 +215,10 @@ class Session:
         answer = self.subscription.accept(candidate)
         self.on_change()
         return answer
+
+
+def _own_roots(part: IdentityPart, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the roots of our own trust domain; none where others are told about it elsewhere."""
+    trust_domain = SpiffeId.parse(part.spiffe_id).trust_domain
+    trust = snapshot.parts.get(part_key(TrustPart(trust_domain=trust_domain, roots_pem=())))
+    return trust.roots_pem if isinstance(trust, TrustPart) else ()

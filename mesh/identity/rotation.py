@@ -4,10 +4,14 @@ Pure: time is `now` in seconds since the epoch, chance an argument. The private 
 in an Svid, which the TLS layer loads and which `encode_svid` writes for the workload's own disk.
 """
 
+from collections.abc import Sequence
+
 import attrs
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from mesh.identity.authority import make_svid
-from mesh.identity.certificate import KeyType, PrivateKey, decode_key, generate_key, make_csr
+from mesh.identity.certificate import KeyType, PrivateKey, decode_chain, decode_key, generate_key, make_csr
 from mesh.model.errors import IdentityError
 from mesh.model.names import SpiffeId
 from mesh.model.randomness import Random
@@ -66,6 +70,13 @@ class IdentityHolder:
         self._check(svid, now)
         self.current = svid
 
+    def is_vouched_for(self, roots_pem: Sequence[str]) -> bool:
+        """Was the current certificate signed, through its chain, by one of these roots? What is no root signed nothing."""
+        if self.current is None:
+            return False
+        top = decode_chain(self.current.chain_pem)[-1]
+        return any(_signed(root_pem, top) for root_pem in roots_pem)
+
     def renewal_delay_s(self, *, now: float, random: Random) -> float:
         """Return how long to wait before the next `request`: none while there is no certificate."""
         if self.current is None:
@@ -77,6 +88,14 @@ class IdentityHolder:
             raise IdentityError(f"expected a certificate for {self.spiffe_id}, got {svid.spiffe_id}")
         if svid.not_after <= now:
             raise IdentityError(f"the certificate of {svid.spiffe_id} has expired")
+
+
+def _signed(root_pem: str, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(decode_chain(root_pem)[0])
+    except (IdentityError, ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def encode_svid(svid: Svid) -> bytes:

@@ -232,6 +232,11 @@ class TokenAuthority:
             raise IdentityError(f"the dataplane token is for mesh {claims.mesh!r}, not {mesh!r}")
         return claims
 
+    def is_revoked(self, kind: TokenKind, token_id: str, *, mesh: str = "") -> bool:
+        """Has this token been taken back?"""
+        ring = self._rings.get((kind, mesh))
+        return ring is not None and token_id in ring.revoked
+
     def verify_user(self, token: str, *, now: float) -> UserClaims:
         """Return the claims of a user token that is good at `now`. Raises: IdentityError."""
         return self._verifier(TokenKind.USER, "").verify_user(token, now=now)

@@ -16,7 +16,7 @@ class Abort:
     """Answer with this status instead of asking the application."""
 
     status: int
-    percent: float
+    percent: float = attrs.field(converter=float)
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Delay:
     """Wait before the request goes on."""
 
     delay_s: float
-    percent: float
+    percent: float = attrs.field(converter=float)
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,7 @@ class ResponseBandwidth:
     """Let the response's body through at this rate."""
 
     bytes_per_s: float
-    percent: float
+    percent: float = attrs.field(converter=float)
 
 
 Part = ResponseBandwidth | Delay | Abort

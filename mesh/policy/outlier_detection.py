@@ -34,7 +34,7 @@ class OutlierDetection:
     consecutive_local_origin_failures: int = 0
     success_rate_minimum_hosts: int = 0  # 0: the detector is off
     success_rate_request_volume: int = 100
-    success_rate_standard_deviation_factor: float = 1.9
+    success_rate_standard_deviation_factor: float = attrs.field(default=1.9, converter=float)
     failure_percentage_minimum_hosts: int = 0  # 0: the detector is off
     failure_percentage_request_volume: int = 50
     failure_percentage_threshold: int = 85

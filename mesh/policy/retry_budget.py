@@ -17,9 +17,9 @@ class RetryBudget:
     their rate: `percent` of the requests of the last seconds, and `rate_per_s_min` a second besides.
     """
 
-    percent: float = 20.0
+    percent: float = attrs.field(default=20.0, converter=float)
     concurrency_min: int = 3
-    rate_per_s_min: float | None = None
+    rate_per_s_min: float | None = attrs.field(default=None, converter=attrs.converters.optional(float))
 
     def limit(self, active: int) -> int:
         """Return the most retries at once while `active` requests are in flight or pending.

@@ -194,5 +194,8 @@ class HttpConnection:
         record.request_id = head.request_id or trace_context.request_id(random)
         received = head.traceparent
         span = None if received is None else trace_context.child_of(received, random)
-        record.traceparent = trace_context.start(random, True) if span is None else span
+        if received is None or span is None:
+            record.traceparent = trace_context.start(random, True)
+        else:
+            record.traceparent, record.parent = span, received
         return record

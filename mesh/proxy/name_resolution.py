@@ -18,7 +18,8 @@ from mesh.runtime.environment import Environment
 from mesh.runtime.pump import Pump
 
 REFRESH_S = 5.0
-RESOLVE_TIMEOUT_S = 5.0
+# Longer than the system's resolver tries: it asks a second time after 5 s, which one lost packet makes necessary.
+RESOLVE_TIMEOUT_S = 12.0
 
 
 @attrs.frozen(kw_only=True)

@@ -111,7 +111,7 @@ class Sidecar:
 
     async def drain(self) -> None:
         """Say that we leave, finish what is under way, then stop listening. Bounded by `drain_s`."""
-        self._env.log.info("sidecar.draining", in_flight=self.drain_state.in_flight)
+        self._env.log.info("sidecar.draining", in_flight=self.drain_state.in_flight, drain_s=self._settings.drain_s)
         deadline = trio.current_time() + self._settings.drain_s
         self.drain_state.begin()
         for listener in self._listeners.values():

@@ -12,7 +12,7 @@ from mesh.policy.failure import FailureKind
 from mesh.policy.host_selection import Avoided
 from mesh.policy.retry import GiveUp, RetryAfter, RetryRules, RetryState
 from mesh.policy.timeout import Expiry
-from mesh.protocol.http1 import MAX_HEAD_BYTES, BodyKind
+from mesh.protocol.http1 import MAX_HEAD_BYTES, BodyKind, ResponseHead
 from mesh.proxy.forwarding import forwarded_head
 from mesh.proxy.local_reply import (
     NO_HEALTHY_UPSTREAM,
@@ -26,6 +26,7 @@ from mesh.proxy.local_reply import (
 from mesh.proxy.upstream_pool import UpstreamEndpoint
 from mesh.proxy.upstream_try import TRY_ERRORS, UpstreamTry
 from mesh.runtime.environment import Connection
+from mesh.telemetry.request_record import FailedTry
 
 if TYPE_CHECKING:
     from mesh.proxy.http_exchange import HttpExchange
@@ -89,11 +90,21 @@ def note_retry(exchange: "HttpExchange", attempt: UpstreamTry, decision: RetryAf
     else:
         stats.retry_backoff_exponential += 1
     exchange.expected_line = None  # Less time is left than the route gives.
+    now = exchange.http.reactor.now()
+    exchange.record.failed_tries += (FailedTry(attempt.endpoint.label, now, _outcome_of(attempt), decision.delay_s),)
     rules = exchange.rules
     if rules is not None and rules.host_selection is not None:
         if exchange.avoided is None:
             exchange.avoided = Avoided(rules.host_selection)
         exchange.avoided.note(attempt.endpoint)
+
+
+def _outcome_of(attempt: UpstreamTry) -> str:
+    if attempt.failure is not None:
+        return attempt.failure.value
+    # A hedged try that goes on has no head yet.
+    head: ResponseHead | None = getattr(attempt, "head", None)
+    return "too slow" if head is None else str(head.status)
 
 
 def drop_response(exchange: "HttpExchange", attempt: UpstreamTry) -> None:

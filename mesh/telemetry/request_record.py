@@ -4,13 +4,25 @@ One small object a request, no text made before somebody wants it. TCP connectio
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mesh.model.traffic import ResponseFlag
 
 
+class FailedTry(NamedTuple):
+    """A try that was followed by another one. Times are seconds of the reactor's clock."""
+
+    upstream: str
+    ended_at: float
+    outcome: str  # a status, or what went wrong in the words of FailureKind
+    pause_s: float  # before the next try
+
+
 class RequestRecord:
-    """One request through one proxy. Times are seconds of the reactor's clock; bytes count bodies as framed on the wire."""
+    """One request through one proxy. Times are seconds of the reactor's clock; bytes count bodies as framed on the wire.
+
+    `traceparent` is what went upstream: its span is this request at this proxy; `parent` is the one that came with the request.
+    """
 
     __slots__ = (
         "authority",
@@ -19,9 +31,11 @@ class RequestRecord:
         "cluster",
         "detail",
         "ended_at",
+        "failed_tries",
         "flags",
         "inbound",
         "method",
+        "parent",
         "path",
         "peer",
         "request_id",
@@ -60,7 +74,9 @@ class RequestRecord:
         self.upstream = ""
         self.request_id = b""
         self.traceparent = b""
+        self.parent = b""
         self.tries = 0
+        self.failed_tries: tuple[FailedTry, ...] = ()
         self.bytes_received = 0
         self.bytes_sent = 0
 

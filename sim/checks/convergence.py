@@ -2,9 +2,9 @@
 
 import trio
 
-from sim.assembly import CONTROL_PLANE, SimulatedMesh
+from sim.assembly import SimulatedMesh
 from sim.checks.evidence import ConfigChange
-from sim.network.rules import Partition
+from sim.network.cuts import CUTS
 
 POLL_S = 0.02
 _SETTLE_S = 0.1  # The control plane looks at changes together, a little later; before that everybody seems up to date.
@@ -38,15 +38,16 @@ class ConvergenceWatcher:
             )
 
     def _reachable(self) -> list[str]:
-        """Return the proxies on live hosts that no partition keeps from the control plane."""
+        """Return the proxies on live hosts that no partition or the like keeps from every control plane."""
         network = self._mesh.world.network
-        center = network.host_by_name[CONTROL_PLANE]
+        centers = [host.network_host for host in self._mesh.control_planes.hosts]
         names = []
         for member in self._mesh.members.values():
             if not member.host.alive or member.leaving:
                 continue
             host = member.host.network_host
-            ways = (network.path(host, center), network.path(center, host))
-            if not any(isinstance(rule.rule, Partition) for way in ways for rule in way.rules):
+            both_ways = [(network.path(host, center), network.path(center, host)) for center in centers]
+            cut = (any(isinstance(rule.rule, CUTS) for way in ways for rule in way.rules) for ways in both_ways)
+            if not all(cut):
                 names.append(member.name)
         return names

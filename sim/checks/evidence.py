@@ -2,6 +2,8 @@
 
 import attrs
 
+from sim.checks.suspects import Suspects
+from sim.scenario.expression import Metric
 from sim.scenario.scenario import Scenario
 from sim.scenario.timeline import TimelineEntry
 from sim.workload.observations import ServiceTally, UserLog
@@ -42,6 +44,7 @@ class InsecureRequest:
     host: str
     at_s: float
     what: str
+    trace: str = ""
 
 
 class ProxyLog:
@@ -78,6 +81,8 @@ class Evidence:
     services: ServiceTally
     tries: TryLog = attrs.Factory(TryLog)
     proxies: ProxyLog = attrs.Factory(ProxyLog)
+    suspects: Suspects = attrs.Factory(Suspects)
+    gauges: dict[Metric, list[tuple[float, float]]] = attrs.Factory(dict)  # {asked for: [(moment, value), ...]}
     occurrences: list[Occurrence] = attrs.Factory(list)
     config_changes: list[ConfigChange] = attrs.Factory(list)
     insecure: list[InsecureRequest] = attrs.Factory(list)

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import attrs
 
-from mesh.model.durations import format_duration
+from sim.checks.blame import blame
 from sim.checks.evidence import Evidence, Verdict
 from sim.checks.intervals import STEPS_PER_WINDOW, Interval, judged_intervals, windows
 from sim.checks.measurements import Measurements
-from sim.scenario.expression import RATE, SPAN, Comparison, Expression, Metric, Number, Operation, evaluate
+from sim.checks.suspects import Suspect
+from sim.checks.wording import format_moment, format_value
+from sim.scenario.expression import SPAN, Comparison, Number, evaluate
 from sim.scenario.promises import Expectation, Span
 
 _PROBE_S = 10.0  # A broken promise without a window is searched for in windows of this length.
+_ONCE_GONE = (Span.DURING, Span.AFTER)
 
 
 @attrs.frozen
@@ -30,21 +33,18 @@ def judge_expectation(name: str, promise: Expectation, evidence: Evidence, measu
         detail = f"{comparison}: no endpoint counts {', '.join(promise.uncounted)}; add `counts: EVENT` to one"
         return Verdict(name=name, ok=True, value="not judged", detail=detail)
     intervals = judged_intervals(evidence, promise.when)
-    if promise.when.span is Span.DURING and not intervals:
+    if promise.when.span in _ONCE_GONE and not intervals:
         detail = f"{comparison}: {promise.when.during} did not come before {format_moment(evidence.ended_s)}"
         return Verdict(name=name, ok=True, value="not judged", detail=detail)
-    if promise.window_s is None:
-        judged = [_measured(comparison, intervals, promise.when.span, measurements)]
-    else:
-        stretches = windows(intervals, promise.window_s)
-        judged = [_measured(comparison, [stretch], promise.when.span, measurements) for stretch in stretches]
+    stretches = [intervals] if promise.window_s is None else [[one] for one in windows(intervals, promise.window_s)]
+    judged = [_measured(comparison, stretch, promise.when.span, measurements) for stretch in stretches]
     measured = [entry for entry in judged if entry is not None]
     if not measured:
         return Verdict(name=name, ok=False, value="nothing", detail=f"{comparison}: there was nothing to judge")
     worst = min(measured, key=lambda entry: comparison.margin(entry.left, entry.right))
     ok = comparison.holds(worst.left, worst.right)
-    detail = f"{comparison}" if ok else f"{comparison}{_blame(promise, evidence, measurements, measured)}"
-    return Verdict(name=name, ok=ok, value=_value(comparison, worst), detail=detail)
+    verdict = Verdict(name=name, ok=ok, value=_value(comparison, worst), detail=f"{comparison}")
+    return verdict if ok else _blamed(verdict, promise, evidence, measurements, measured)
 
 
 def _measured(
@@ -52,34 +52,58 @@ def _measured(
 ) -> _Measured | None:
     if not intervals:
         return None
-    sides = [
-        evaluate(side, lambda metric: measurements.measure(metric, intervals, span))
-        for side in (comparison.left, comparison.right)
-    ]
-    left, right = sides
+    # A gauge stands at many values in a stretch: the one that the comparison likes least counts.
+    wants_less = comparison.symbol in ("<", "<=", "==", "!=")
+    left = evaluate(comparison.left, lambda m: measurements.measure(m, intervals, span, highest=wants_less))
+    right = evaluate(comparison.right, lambda m: measurements.measure(m, intervals, span, highest=not wants_less))
     if left is None or right is None:
         return None
     return _Measured(intervals[0], left, right)
 
 
-def _blame(promise: Expectation, evidence: Evidence, measurements: Measurements, measured: Sequence[_Measured]) -> str:
-    """Say when it first broke and what happened near that moment."""
+def _blamed(
+    verdict: Verdict,
+    promise: Expectation,
+    evidence: Evidence,
+    measurements: Measurements,
+    measured: Sequence[_Measured],
+) -> Verdict:
+    """Add when it first broke, what happened near that moment, and which requests were concerned."""
     comparison = promise.comparison
-    if promise.when.span is Span.AT_END:
-        return ""
     if promise.window_s is None:
         stretches = windows(judged_intervals(evidence, promise.when), _PROBE_S)
         probed = [_measured(comparison, [stretch], promise.when.span, measurements) for stretch in stretches]
         measured = [entry for entry in probed if entry is not None]
-    broken = [entry for entry in measured if not comparison.holds(entry.left, entry.right)]
+    counted = any(metric.name == "count" for metric in comparison.metrics())
+    broken = [] if counted else [entry for entry in measured if not comparison.holds(entry.left, entry.right)]
     if not broken:
-        return "; broken by the whole, in no 10s alone"
+        # Counts are known at the end only, and some promises are broken by the whole alone.
+        found = _suspects(comparison, evidence, (evidence.scenario.warmup_s, evidence.ended_s))
+        detail = verdict.detail if counted else f"{verdict.detail}; broken by the whole, in no {_PROBE_S:g}s alone"
+        first_s = found[0].at_s if found else evidence.ended_s
+        return blame(attrs.evolve(verdict, detail=detail), evidence, first_s, suspects=found, told=False)
     first = min(broken, key=lambda entry: entry.interval)
     begin_s, end_s = first.interval
     # Windows overlap: what broke this one and not the one before lies in the part that is new.
     moment_s = begin_s if first is measured[0] else max(begin_s, end_s - (end_s - begin_s) / STEPS_PER_WINDOW)
-    near = evidence.nearby(end_s)
-    return f"; first broken at {format_moment(moment_s)}" + (f" ({near})" if near else "")
+    found = _suspects(comparison, evidence, first.interval)
+    return blame(verdict, evidence, moment_s, end_s=end_s, suspects=found)
+
+
+def _suspects(comparison: Comparison, evidence: Evidence, interval: Interval) -> tuple[Suspect, ...]:
+    """Return the requests of a stretch to look at: slow ones for a promise about time, else failed ones; users' first."""
+    services = [
+        s.name for s in evidence.scenario.services if any(_names(m.subject, s.name) for m in comparison.metrics())
+    ]
+    slow = comparison.left.dimension == SPAN
+    found = evidence.suspects.between(*interval, slow=slow, services=services)
+    return tuple(found or evidence.suspects.between(*interval, slow=slow))
+
+
+def _names(subject: str, service: str) -> bool:
+    """Is a subject, as `web`, `web-1`, `web GET /` or `GET web/`, about a service?"""
+    words = subject.replace("/", " ").split()
+    return any(word == service or word.rpartition("-")[0] == service for word in words)
 
 
 def _value(comparison: Comparison, measured: _Measured) -> str:
@@ -88,35 +112,3 @@ def _value(comparison: Comparison, measured: _Measured) -> str:
     if isinstance(comparison.right, Number):
         return left
     return f"{left} against {format_value(measured.right, comparison.right)}"
-
-
-def format_value(value: float, expression: Expression) -> str:
-    """Write a value in its unit; shares as percentages when they are ratios, counts plainly."""
-    if expression.dimension == SPAN:
-        return format_rounded(value)
-    if expression.dimension == RATE:
-        return f"{value:.1f}/s"
-    return f"{value:.2%}" if _is_ratio(expression) else f"{value:g}"
-
-
-def _is_ratio(expression: Expression) -> bool:
-    match expression:
-        case Operation(symbol=symbol, left=left, right=right):
-            return symbol == "/" or _is_ratio(left) or _is_ratio(right)
-        case Metric(name=name):
-            return name == "success"
-        case Number():
-            return False
-
-
-def format_rounded(seconds: float) -> str:
-    """Write a span with three digits, which is what a quantile is worth."""
-    return format_duration(float(f"{seconds:.3g}"))
-
-
-def format_moment(seconds: float) -> str:
-    """Write a moment of the run: `5m03s`, `12.4s`."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    if not minutes:
-        return f"{rest:g}s"
-    return f"{int(minutes)}m{rest:04.1f}s" if rest % 1 else f"{int(minutes)}m{int(rest):02d}s"

@@ -19,6 +19,9 @@ def judged_intervals(evidence: Evidence, when: When) -> list[Interval]:
         case Span.DURING:
             spans = [(o.start_s, o.end_s) for o in evidence.occurrences if o.goes_by(when.during)]
             return _clipped(_merged(spans), start_s, end_s)
+        case Span.AFTER:
+            ends = [o.end_s for o in evidence.occurrences if o.goes_by(when.during)]
+            return _clipped([(max(ends) + when.grace_s, end_s)] if ends else [], start_s, end_s)
         case Span.BETWEEN:
             return _clipped([when.between_s], start_s, end_s)
         case Span.OUTSIDE_FAULTS:

@@ -2,8 +2,12 @@
 
 from bisect import bisect_left
 
+import attrs
+
+from sim.checks.blame import blame
 from sim.checks.evidence import Evidence, Occurrence, Verdict
-from sim.checks.expectations import format_moment, format_rounded
+from sim.checks.suspects import NAMED_MAX
+from sim.checks.wording import format_moment, format_rounded
 from sim.scenario.promises import ConfigConverges, MtlsEverywhere, NoDoubleDelivery, Recovers
 
 _BUCKET_S = 5.0  # Goodput is looked at over this long at a time,
@@ -33,9 +37,10 @@ def judge_recovers(name: str, promise: Recovers, evidence: Evidence) -> Verdict:
     value = "never" if worst_s == float("inf") else format_rounded(worst_s)
     if worst_s <= promise.within_s:
         return Verdict(name=name, ok=True, value=value, detail=wanted)
-    return Verdict(
-        name=name, ok=False, value=value, detail=f"{wanted}; after {worst.title} at {format_moment(worst.end_s)}"
-    )
+    detail = f"{wanted}; after {worst.title} at {format_moment(worst.end_s)}"
+    late_s = worst.end_s + promise.within_s
+    verdict = blame(Verdict(name=name, ok=False, value=value, detail=detail), evidence, late_s, told=False)
+    return attrs.evolve(verdict, near=worst.title)
 
 
 def judge_warmup(evidence: Evidence) -> tuple[Verdict, ...]:
@@ -46,7 +51,17 @@ def judge_warmup(evidence: Evidence) -> tuple[Verdict, ...]:
     if touched or share is None or share >= _HEALTHY_SHARE:
         return ()
     detail = f">= {_HEALTHY_SHARE:.0%} of journeys good before the warm-up ends; the run is void"
-    return (Verdict(name="warm-up", ok=False, value=f"{share:.2%}", detail=detail),)
+    verdict = Verdict(name="warm-up", ok=False, value=f"{share:.2%}", detail=detail)
+    return (blame(verdict, evidence, warmup_s / 2, end_s=warmup_s),)
+
+
+def judge_faults(evidence: Evidence) -> tuple[Verdict, ...]:
+    """Return a broken verdict when there were faults, and none of them touched anything: the run has proven nothing."""
+    faults = evidence.faults()
+    if not faults or any(fault.bit for fault in faults):
+        return ()
+    detail = f"a fault that bites; none did: {', '.join(fault.title for fault in faults[:3])}; the run is void"
+    return (Verdict(name="void", ok=False, value=f"0 of {len(faults)} faults", detail=detail),)
 
 
 def _recovery_s(fault: Occurrence, baseline: float, goodput: "_Goodput", evidence: Evidence) -> float:
@@ -89,8 +104,18 @@ def judge_double_delivery(name: str, promise: NoDoubleDelivery, evidence: Eviden
     if not twice:
         return Verdict(name=name, ok=True, value=f"0 of {executed}", detail=wanted)
     (service, operation, request), count = min(twice)
+    repeats = [repeat for repeat in evidence.services.repeats if repeat.operation in promise.to]
+    first = min(repeats, key=lambda repeat: repeat.at_s, default=None)
+    if first is not None:
+        service, operation, request = *first.operation, first.delivery
+        count = evidence.services.deliveries[service, operation, request]
     detail = f"{wanted}; {service} {operation} ran {count} times for {request.decode('latin-1')}"
-    return Verdict(name=name, ok=False, value=f"{len(twice)} of {executed}", detail=detail)
+    verdict = Verdict(name=name, ok=False, value=f"{len(twice)} of {executed}", detail=detail)
+    if first is None:
+        return verdict
+    verdict = blame(verdict, evidence, first.at_s - evidence.origin_s)
+    named = tuple(repeat.delivery.decode("latin-1") for repeat in repeats[:NAMED_MAX])
+    return attrs.evolve(verdict, requests=named, trace=evidence.suspects.trace_by_retried.get(named[0], ""))
 
 
 def judge_mtls(name: str, promise: MtlsEverywhere, evidence: Evidence) -> Verdict:
@@ -102,7 +127,11 @@ def judge_mtls(name: str, promise: MtlsEverywhere, evidence: Evidence) -> Verdic
         return Verdict(name=name, ok=total > 0, value=value, detail=wanted if total else f"{wanted}; there were none")
     first = min(evidence.insecure, key=lambda request: request.at_s)
     detail = f"{wanted}; first at {format_moment(first.at_s)} on {first.host} ({first.what})"
-    return Verdict(name=name, ok=False, value=value, detail=detail)
+    verdict = blame(Verdict(name=name, ok=False, value=value, detail=detail), evidence, first.at_s, told=False)
+    named = sorted(evidence.insecure, key=lambda request: request.at_s)[:NAMED_MAX]
+    return attrs.evolve(
+        verdict, requests=tuple(f"{request.what} on {request.host}" for request in named), trace=first.trace
+    )
 
 
 def judge_convergence(name: str, promise: ConfigConverges, evidence: Evidence) -> Verdict:
@@ -115,9 +144,11 @@ def judge_convergence(name: str, promise: ConfigConverges, evidence: Evidence) -
     if stuck is not None:
         late = f" ({', '.join(stuck.late[:3])})" if stuck.late else ""
         detail = f"{wanted}; {stuck.what} at {format_moment(stuck.start_s)} was not live everywhere{late}"
-        return Verdict(name=name, ok=False, value="never", detail=detail)
+        verdict = Verdict(name=name, ok=False, value="never", detail=detail)
+        return blame(verdict, evidence, stuck.start_s + promise.within_s, told=False)
     slowest = max(changes, key=lambda change: (change.converged_s or 0.0) - change.start_s)
     took_s = (slowest.converged_s or 0.0) - slowest.start_s
     ok = took_s <= promise.within_s
     detail = wanted if ok else f"{wanted}; {slowest.what} at {format_moment(slowest.start_s)}"
-    return Verdict(name=name, ok=ok, value=format_rounded(took_s), detail=detail)
+    verdict = Verdict(name=name, ok=ok, value=format_rounded(took_s), detail=detail)
+    return verdict if ok else blame(verdict, evidence, slowest.start_s + promise.within_s, told=False)

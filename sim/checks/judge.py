@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from sim.checks.evidence import Evidence, Verdict
-from sim.checks.expectations import format_moment, judge_expectation
+from sim.checks.expectations import judge_expectation
 from sim.checks.invariants import judge_convergence, judge_double_delivery, judge_mtls, judge_recovers
 from sim.checks.measurements import Measurements
 from sim.checks.watcher import Watcher
+from sim.checks.wording import format_moment
 from sim.scenario.promises import (
     Check,
     ConfigConverges,

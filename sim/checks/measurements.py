@@ -12,7 +12,7 @@ import attrs
 
 from sim.checks.evidence import Evidence
 from sim.checks.intervals import Interval
-from sim.scenario.expression import Metric
+from sim.scenario.expression import GAUGES, Metric
 from sim.scenario.measured_place import parse_place
 from sim.scenario.promises import Span
 from sim.workload.observations import Arrival
@@ -36,9 +36,19 @@ class Measurements:
         self._samples: dict[str, tuple[list[float], list[_Sample]]] = {}
         self._tries: dict[str, tuple[list[float], list[int]]] = {}
         self._moments: dict[Metric, list[float]] = {}
+        self._visits: list[float] = []  # when users' requests began, sorted
 
-    def measure(self, metric: Metric, intervals: Sequence[Interval], span: Span) -> float | None:
-        """Return the value over the intervals, in seconds, shares, counts or per second; None with nothing to measure."""
+    def measure(
+        self, metric: Metric, intervals: Sequence[Interval], span: Span, *, highest: bool = True
+    ) -> float | None:
+        """Return the value over the intervals, in seconds, shares, counts or per second; None with nothing to measure.
+
+        `highest`: of a gauge its highest value, else the lowest.
+        """
+        if metric.name in GAUGES:
+            return self._of_gauge(metric, intervals, highest=highest)
+        if metric.name == "amplification":
+            return self._amplification(metric, intervals)
         if metric.name == "count":
             return float(self.evidence.services.events[metric.subject])
         if metric.name in ("retries", "first-tries"):
@@ -56,9 +66,10 @@ class Measurements:
             if span is Span.OUTSIDE_FAULTS and end_s < self.evidence.ended_s:
                 inside = [sample for sample in inside if sample.end_s <= end_s]
             chosen += inside
-        if metric.name == "rate":
+        if metric.name in ("rate", "offered"):
             length_s = sum(end_s - start_s for start_s, end_s in intervals)
-            return sum(sample.ok for sample in chosen) / length_s if length_s else None
+            count = sum(sample.ok for sample in chosen) if metric.name == "rate" else len(chosen)
+            return count / length_s if length_s else None
         return _statistic(metric.name, chosen)
 
     def _samples_of(self, subject: str) -> tuple[list[float], list[_Sample]]:
@@ -99,6 +110,19 @@ class Measurements:
             rows = sorted(row for name in names for row in by_service.get(name, ()))
             known = self._tries[subject] = ([start for start, _ in rows], [count for _, count in rows])
         return known
+
+    def _of_gauge(self, metric: Metric, intervals: Sequence[Interval], *, highest: bool) -> float | None:
+        rows = self.evidence.gauges.get(metric, ())
+        # What is seen at a moment was so before it: what happens in that very moment shows a second later.
+        values = [value for start_s, end_s in intervals for at_s, value in rows if start_s < at_s <= end_s]
+        return (max if highest else min)(values, default=None)
+
+    def _amplification(self, metric: Metric, intervals: Sequence[Interval]) -> float | None:
+        """Return how many tries were sent to a service (all services) for one request of a user."""
+        tries = sum(self._count_tries(Metric(name, metric.subject), intervals) for name in ("retries", "first-tries"))
+        starts = self._visits = self._visits or sorted(visit.start_s for visit in self.evidence.users.visits)
+        visits = sum(bisect_left(starts, end_s) - bisect_left(starts, start_s) for start_s, end_s in intervals)
+        return tries / visits if visits else None
 
     def _count_moments(self, metric: Metric, intervals: Sequence[Interval]) -> float:
         moments = self._moments.get(metric)

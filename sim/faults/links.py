@@ -10,7 +10,7 @@ from sim.network.latency import Exponential as ExponentialLatency
 from sim.network.latency import LogNormal as LogNormalLatency
 from sim.network.links import Link, LinkBetween
 from sim.network.links import NetworkModel as LinksOfWorld
-from sim.network.rules import PASS, Action, Between, Segment, Verdict
+from sim.network.rules import PASS, PROBABILITY, Action, Between, Segment, Verdict
 from sim.scenario.distributions import Constant, Distribution, Exponential, LogNormal
 from sim.scenario.topology import LinkModel, NetworkModel
 
@@ -44,11 +44,15 @@ def _link_of(model: LinkModel) -> Link:
 
 @attrs.define(kw_only=True, eq=False)
 class LatencyFloor:
-    """Segments take at least a draw of `latency`: what the link itself takes is not added, but cannot be undercut."""
+    """Segments take at least a draw of `latency`: what the link itself takes is not added, but cannot be undercut.
+
+    With a `probability` below 1, a share of them.
+    """
 
     between: Between
     latency: Latency
     network: SimNetwork
+    probability: float = attrs.field(default=1.0, validator=PROBABILITY)
     _sampler: Sampler = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -56,5 +60,7 @@ class LatencyFloor:
 
     def judge(self, segment: Segment, random: Random) -> Verdict:
         """Delay by what the link's usual latency lacks."""
+        if self.probability < 1.0 and random.random() >= self.probability:
+            return PASS
         missing_ns = self._sampler(random) - self.network.path(segment.source, segment.target).nominal_ns
         return Verdict(Action.DELAY, missing_ns) if missing_ns > 0 else PASS

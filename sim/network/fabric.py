@@ -1,17 +1,20 @@
 """The network itself: its hosts and names, the paths between them, and the rules that lie on the paths."""
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from ipaddress import ip_address
 
 from mesh.model.errors import ConfigError, ConnectFailed, Violation
 from mesh.model.names import Address
 from sim.clock import SimClock
 from sim.event_log import EventLog
+from sim.network.dns import ZoneResolver
 from sim.network.handshake import Handshake, connect_failed
 from sim.network.host import LOOPBACK, NetworkHost, is_loopback
 from sim.network.latency import Constant
 from sim.network.links import Link, LinkBetween, NetworkModel, Path, Pipe
+from sim.network.names import TTL_S, DomainNames, InstalledNameFault, NameFault
 from sim.network.rules import InstalledRule, Rule
 from sim.network.socket import Socket
 from sim.randomness import KeyedRandomness
@@ -25,9 +28,13 @@ class SimNetwork:
         self.log = log
         self.randomness = randomness
         self.model = model
+        # What connections are made of; recording ones take their place where messages are wanted (`sim.network.recording`).
+        self.make_socket: Callable[..., Socket] = Socket
+        self.make_handshake: Callable[..., Handshake] = Handshake
         self.host_by_name: dict[str, NetworkHost] = {}
         self._host_by_ip: dict[str, NetworkHost] = {}
-        self._addresses_by_name: dict[str, tuple[str, ...]] = {"localhost": (LOOPBACK,)}
+        self.names = DomainNames()
+        self._resolver_by_zone: dict[str, ZoneResolver] = {}
         self._paths: dict[tuple[str, str], Path] = {}
         self._zone_pipes: dict[tuple[LinkBetween, str], Pipe] = {}
         self._rules: tuple[InstalledRule, ...] = ()
@@ -41,32 +48,46 @@ class SimNetwork:
             raise ConfigError([Violation(message=f"host {name} ({ip}): the name or the address is taken")])
         host = NetworkHost(name, zone, ip)
         self.host_by_name[name] = self._host_by_ip[ip] = host
-        self._addresses_by_name[name] = (ip,)
+        self.set_name(name, (ip,))
         return host
 
-    def set_name(self, name: str, addresses: Sequence[str]) -> None:
-        """Let a name resolve to these addresses, in this order; none: it does not exist."""
-        self._addresses_by_name[name] = tuple(addresses)
+    def set_name(self, name: str, addresses: Sequence[str], *, ttl_s: float = TTL_S) -> None:
+        """Let a name resolve to these addresses, in this order; none: it does not exist. Resolvers remember for `ttl_s`."""
+        self.names.set(name, tuple(addresses), ttl_s)
 
-    def resolve(self, name: str) -> tuple[str, ...]:
-        """Return a name's addresses. Raises: ConnectFailed."""
-        if name in self._host_by_ip or is_loopback(name):
-            return (name,)
-        addresses = self._addresses_by_name.get(name, ())
-        if not addresses:
-            raise ConnectFailed("dns resolution failure") from OSError(errno.ENOENT, f"no host is named {name}")
-        return addresses
+    def add_name_fault(self, fault: NameFault, *, name: str) -> InstalledNameFault:
+        """Let answers about names go wrong. `name` keys its stream of chance and its records."""
+
+        def remove() -> None:
+            self.names.faults = tuple(other for other in self.names.faults if other is not installed)
+            self.log.record("fault.lifted", "network", fault=name, hits=installed.hits)
+
+        random = self.randomness.fresh("name-fault", name)
+        bit = partial(self.log.record, "fault.bit", "network", fault=name)
+        installed = InstalledNameFault(fault, name, random, bit, remove)
+        self.names.faults = (*self.names.faults, installed)
+        self.log.record("fault.armed", "network", fault=name)
+        return installed
+
+    def resolver(self, zone: str) -> ZoneResolver:
+        """Return the resolver of a zone, the same object each time."""
+        resolver = self._resolver_by_zone.get(zone)
+        if resolver is None:
+            resolver = self._resolver_by_zone[zone] = ZoneResolver(self, zone)
+        return resolver
+
+    def at_hand(self, name: str) -> str | None:
+        """Return the address that a name stands for without asking anybody: numeric ones, and the host's own."""
+        if name in self._host_by_ip or _is_numeric(name):
+            return name
+        return LOOPBACK if name == "localhost" else None
 
     def require_ip(self, address: Address) -> None:
         """Check that an address is numeric. Raises: ConfigError when it is a name, which pumps cannot resolve."""
-        if address.host in self._host_by_ip:
-            return
-        try:
-            ip_address(address.host)
-        except ValueError as error:
+        if address.host not in self._host_by_ip and not _is_numeric(address.host):
             raise ConfigError(
                 [Violation(message=f"{address.host!r} is not an IP address", hint="resolve the name first")]
-            ) from error
+            )
 
     # Paths.
 
@@ -79,17 +100,20 @@ class SimNetwork:
         return path
 
     def _make_path(self, source: NetworkHost, target: NetworkHost) -> Path:
+        path = Path(source, target, *self._link(source, target))
+        path.set_rules(self._rules_on(path))
+        return path
+
+    def _link(self, source: NetworkHost, target: NetworkHost) -> tuple[Link, Pipe | None]:
         if source is target:
-            return Path(source, target, Link(latency=Constant(self.model.loopback_s)), None)
+            return Link(latency=Constant(self.model.loopback_s)), None
         link, entry, of_zones = self.model.between(source, target)
         pipe = None
         if link.bandwidth_bytes_per_s is not None:
             pipe = Pipe(link.bandwidth_bytes_per_s)
             if entry is not None and of_zones:
                 pipe = self._zone_pipes.setdefault((entry, source.zone), pipe)
-        path = Path(source, target, link, pipe)
-        path.set_rules(self._rules_on(path))
-        return path
+        return link, pipe
 
     # Rules.
 
@@ -118,23 +142,35 @@ class SimNetwork:
             path.set_rules(self._rules_on(path))
 
     def _rules_on(self, path: Path) -> tuple[InstalledRule, ...]:
-        if path.loopback:
-            return ()
-        return tuple(rule for rule in self._rules if rule.rule.between.crosses(path.source, path.target))
+        rules = [rule for rule in self._rules if rule.rule.between.loopback] if path.loopback else self._rules
+        return tuple(rule for rule in rules if rule.rule.between.crosses(path.source, path.target))
 
     # Connections.
+
+    def connections_begun(self, among: Container[str] | None = None) -> int:
+        """Count the attempts of the whole run to connect from one host to another, among some hosts or all."""
+        return sum(
+            path.connections
+            for (source, target), path in self._paths.items()
+            if not path.loopback and (among is None or (source in among and target in among))
+        )
 
     def connect(
         self, client: NetworkHost, address: Address, done: Callable[[Socket | ConnectFailed], None]
     ) -> Handshake:
-        """Begin to connect to an IP address or a name (its first address).
-
-        Raises: ConnectFailed at once when the address is nobody's.
-        """
-        ip = self.resolve(address.host)[0]
+        """Begin to connect to an IP address. Raises: ConnectFailed at once when it is nobody's."""
+        ip = address.host
         server = client if is_loopback(ip) else self._host_by_ip.get(ip)
         if server is None:
             raise connect_failed(OSError(errno.EHOSTUNREACH, f"no route to {address}"))
-        handshake = Handshake(self, client, server, Address(ip, address.port), done)
+        handshake = self.make_handshake(self, client, server, address, done)
         handshake.start()
         return handshake
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

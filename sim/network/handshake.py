@@ -49,8 +49,8 @@ class Handshake:
         self._start_ns = self._clock.now_ns
         self._tries = 0
         local = Address(address.host if is_loopback(address.host) else client.ip, client.free_port())
-        self._client = Socket(network, network.path(client, server), local, address)
-        self._server = Socket(network, network.path(server, client), address, local)
+        self._client = network.make_socket(network, network.path(client, server), local, address)
+        self._server = network.make_socket(network, network.path(server, client), address, local)
         number = self._client.path.connections = self._client.path.connections + 1
         self._client.pair_with(self._server, "client", number, address.port)
         self._server.pair_with(self._client, "server", number, address.port)

@@ -49,6 +49,7 @@ class NetworkHost:
         self.incarnation = -1
         self.listeners: dict[tuple[str, int], Listener] = {}
         self.sockets: dict[Socket, None] = {}  # a set in the order of opening
+        self.late_ns: Callable[[], int] | None = None  # draws how late a timer of this host fires; None: in time
         self._next_port = 0
 
     def power_on(self) -> None:
@@ -62,6 +63,13 @@ class NetworkHost:
         self.listeners.clear()
         for socket in list(self.sockets):
             socket.die()
+
+    def end_processes(self) -> None:
+        """End what runs here while the kernel lives: it closes their sockets, and refuses who connects."""
+        self.incarnation += 1
+        self.listeners.clear()
+        for socket in list(self.sockets):
+            socket.close()
 
     def listen(
         self, address: Address, on_connection: Callable[[Socket], None], has_room: Callable[[], bool]

@@ -74,6 +74,10 @@ class Pipe:
         self._busy_until_ns = end_ns = begin_ns + round(size * self._ns_per_byte)
         return end_ns - now_ns
 
+    def waiting_bytes(self, now_ns: int) -> float:
+        """Return how many bytes are not through yet."""
+        return max(0, self._busy_until_ns - now_ns) / self._ns_per_byte
+
 
 class Path:
     """From one host to another: the link, and the rules that lie on it now."""

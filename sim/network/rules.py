@@ -1,11 +1,13 @@
-"""Faults of the network: each is a rule, and one chain of rules judges every segment.
+"""Faults of the network: each is a rule, and one chain of rules judges every segment. The rules are in the files beside this.
 
 Rules are asked in the order in which they were added. Delays add up; the first other verdict ends the chain.
-- DELAY: the segment takes longer, and those behind it wait: order within a direction never changes.
+- DELAY: the segment takes longer, and those behind it wait: order within a direction never changes. It may come in two
+  pieces, or with a copy that only takes bandwidth. Datagrams have no order; of them, copies arrive as well.
 - HOLD: the network keeps the segment, and all behind it, until the rule is lifted, then delivers them. For a SYN it is DROP.
 - DROP: the segment is lost. TCP retransmits it after 200 ms, 400 ms, 800 ms and so on, and gives up after 15 minutes; so a
   partition is a stall that ends some time after it is lifted. A lost SYN is repeated after 1, 2, 4 s and so on, for 127 s.
-- RESET: both ends see a reset; a SYN is refused.
+  A datagram is gone.
+- RESET: both ends see a reset, or its sender alone; a SYN is refused; a datagram is gone.
 Each rule draws from its own stream of chance, so that lifting one leaves the draws of the others alone.
 """
 
@@ -16,14 +18,11 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from mesh.model.randomness import Random
-from sim.network.latency import Latency
-from sim.network.links import Pipe
-from sim.network.retransmission import stall_ns
 
 if TYPE_CHECKING:
     from sim.network.host import NetworkHost
 
-_PROBABILITY = [attrs.validators.ge(0.0), attrs.validators.le(1.0)]
+PROBABILITY = [attrs.validators.ge(0.0), attrs.validators.le(1.0)]
 
 
 class Kind(enum.Enum):
@@ -36,9 +35,7 @@ class Kind(enum.Enum):
     ACK = "ack"
     FIN = "fin"
     RST = "rst"
-
-
-_RETRANSMITTED = (Kind.ESTABLISHED, Kind.DATA, Kind.FIN)
+    DATAGRAM = "datagram"
 
 
 class Action(enum.Enum):
@@ -58,6 +55,10 @@ class Verdict:
     action: Action
     delay_ns: int = 0
     by: "InstalledRule | None" = None  # who held
+    copies: int = 0  # of what was delayed, even by nothing
+    cut: int = 0  # the first bytes that arrive by themselves: of what was delayed; of what is reset, the only ones
+    gap_ns: int = 0  # between the first bytes and the others
+    both: bool = True  # of a reset: the peer sees it, too
 
 
 PASS = Verdict(Action.PASS)
@@ -76,23 +77,32 @@ class Segment:
     size: int  # payload bytes
     position: int  # payload bytes that went before it in this direction
     server_port: int
-    connection: int  # number among the connections of this client and server
+    connection: int  # number among the connections of this client and server; 0 for datagrams
+    opened_ns: int  # when the connection's first SYN left
+    quiet_since_ns: int  # when the last segment of either direction arrives or arrived
     now_ns: int
 
 
 @attrs.frozen(kw_only=True)
 class Between:
-    """Which segments a rule concerns: names of hosts or zones on each side (none: any), and the server's port."""
+    """Which segments a rule concerns: names of hosts or zones on each side (none: any), and the server's port.
+
+    What a host sends to itself only where `loopback` says so.
+    """
 
     source: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     both_ways: bool = True
     port: int | None = None
+    loopback: bool = False
+
+    def leads(self, source: "NetworkHost", target: "NetworkHost") -> bool:
+        """Say whether something from source to target goes in the rule's own direction, and not back."""
+        return _names(self.source, source) and _names(self.target, target)
 
     def crosses(self, source: "NetworkHost", target: "NetworkHost") -> bool:
         """Say whether something from source to target is concerned, but for the port."""
-        forth = _names(self.source, source) and _names(self.target, target)
-        return forth or (self.both_ways and _names(self.source, target) and _names(self.target, source))
+        return self.leads(source, target) or (self.both_ways and self.leads(target, source))
 
 
 def _names(names: tuple[str, ...], host: "NetworkHost") -> bool:
@@ -112,108 +122,6 @@ class Rule(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class Partition:
-    """Nothing gets through. One-way (`both_ways=False` in `between`): answers still do."""
-
-    between: Between
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Lose everything."""
-        return DROP
-
-
-@attrs.frozen(kw_only=True)
-class Hold:
-    """The network jams: everything waits, and arrives at once when the rule is lifted."""
-
-    between: Between
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Keep everything."""
-        return HOLD
-
-
-@attrs.frozen(kw_only=True)
-class SlowLink:
-    """Latency on top of the link's, for a share of the segments."""
-
-    between: Between
-    extra: Latency
-    probability: float = attrs.field(default=1.0, validator=_PROBABILITY)
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Delay by a draw."""
-        if self.probability < 1.0 and random.random() >= self.probability:
-            return PASS
-        return Verdict(Action.DELAY, self.extra.sampler()(random))
-
-
-@attrs.frozen(kw_only=True)
-class Loss:
-    """Segments are lost with a probability."""
-
-    between: Between
-    probability: float = attrs.field(validator=_PROBABILITY)
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Lose some. For what TCP retransmits that is a stall; segments behind it draw for themselves meanwhile."""
-        if segment.kind not in _RETRANSMITTED:
-            return DROP if random.random() < self.probability else PASS
-        stall = stall_ns(lambda: random.random() < self.probability)
-        if stall is None:
-            return DROP
-        return Verdict(Action.DELAY, stall) if stall else PASS
-
-
-@attrs.define(kw_only=True, eq=False)
-class Throttle:
-    """Less bandwidth, for each directed pair of hosts its own."""
-
-    between: Between
-    bytes_per_s: float = attrs.field(validator=attrs.validators.gt(0.0))
-    _pipe_by_pair: dict[tuple[str, str], Pipe] = attrs.field(factory=dict, init=False)
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Delay by what the bytes need, after those before them."""
-        if segment.size == 0:
-            return PASS
-        pair = segment.source.name, segment.target.name
-        pipe = self._pipe_by_pair.get(pair)
-        if pipe is None:
-            pipe = self._pipe_by_pair[pair] = Pipe(self.bytes_per_s)
-        return Verdict(Action.DELAY, pipe.delay_ns(segment.size, segment.now_ns))
-
-
-@attrs.frozen(kw_only=True)
-class Reset:
-    """Established connections are reset: when one sends data beyond `after_bytes`, with a probability per segment."""
-
-    between: Between
-    probability: float = attrs.field(default=1.0, validator=_PROBABILITY)
-    after_bytes: int = 0
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Reset on data only."""
-        if segment.kind is not Kind.DATA or segment.position + segment.size <= self.after_bytes:
-            return PASS
-        return RESET if self.probability >= 1.0 or random.random() < self.probability else PASS
-
-
-@attrs.frozen(kw_only=True)
-class Refuse:
-    """New connections are refused; established ones live on."""
-
-    between: Between
-    probability: float = attrs.field(default=1.0, validator=_PROBABILITY)
-
-    def judge(self, segment: Segment, random: Random) -> Verdict:
-        """Refuse SYNs only."""
-        if segment.kind is not Kind.SYN:
-            return PASS
-        return RESET if self.probability >= 1.0 or random.random() < self.probability else PASS
-
-
 class InstalledRule:
     """A rule at work: when it was armed, whether it is active, how many segments it touched. Lift it with `remove`.
 
@@ -226,7 +134,7 @@ class InstalledRule:
         name: str,
         armed_at_s: float,
         make_random: Callable[[str, str, str], Random],
-        on_bit: Callable[["InstalledRule"], None],
+        on_bit: Callable[["InstalledRule"], object],
         on_remove: Callable[["InstalledRule"], None],
     ) -> None:
         self.rule = rule
@@ -285,13 +193,18 @@ class InstalledRule:
 
 def judge(rules: tuple[InstalledRule, ...], segment: Segment) -> Verdict:
     """Run the chain."""
-    delay_ns = 0
+    delay_ns = copies = cut = gap_ns = 0
     for installed in rules:
         verdict = installed.judge(segment)
         if verdict.action is Action.DELAY:
             delay_ns += verdict.delay_ns
+            copies += verdict.copies
+            if verdict.cut:
+                cut, gap_ns = verdict.cut, verdict.gap_ns
         elif verdict.action is Action.HOLD:
             return Verdict(Action.HOLD, by=installed)
         elif verdict.action is not Action.PASS:
             return verdict
-    return Verdict(Action.DELAY, delay_ns) if delay_ns else PASS
+    if not (delay_ns or copies or cut):
+        return PASS
+    return Verdict(Action.DELAY, delay_ns, copies=copies, cut=cut, gap_ns=gap_ns)

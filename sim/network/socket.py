@@ -55,6 +55,7 @@ class Socket:
         "local",
         "log_id",
         "number",
+        "opened_ns",
         "path",
         "peer",
         "random",
@@ -83,6 +84,7 @@ class Socket:
         self.remote = remote
         self.number = 0
         self.server_port = 0
+        self.opened_ns = network.clock.now_ns
         self.random: Random | None = None
         self.window_bytes = network.model.window_bytes
         # Receiving.

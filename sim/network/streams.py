@@ -5,7 +5,8 @@ stream stays broken. `trio.testing.check_half_closeable_stream` passes.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import outcome
 import trio
@@ -14,9 +15,12 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, checkpoint, current_task, r
 
 from mesh.model.errors import ClosedConnection, ConnectFailed, MeshError
 from mesh.model.names import Address
+from sim.network.dns import Question
 from sim.network.fabric import SimNetwork
 from sim.network.host import NetworkHost
 from sim.network.socket import RECEIVE_BYTES_MAX, Socket
+
+T = TypeVar("T")
 
 BACKLOG_MAX = 128  # connections that nobody has accepted yet; beyond it SYNs are ignored
 
@@ -202,22 +206,16 @@ class HostNetwork:
         self._incarnation = host.incarnation
 
     async def connect(self, address: Address) -> HalfCloseableStream:
-        """Open a stream to a name or an IP address. Raises: ConnectFailed."""
+        """Open a stream to an IP address or a name (its first address). Raises: ConnectFailed."""
         await checkpoint()
         self._check_power()
-        task = current_task()
-
-        def done(result: Socket | ConnectFailed) -> None:
-            reschedule(task, outcome.Value(result) if isinstance(result, Socket) else outcome.Error(result))
-
-        handshake = self._network.connect(self._host, address, done)
-
-        def abort(_: RaiseCancelT) -> Abort:
-            handshake.cancel()
-            return Abort.SUCCEEDED
-
-        socket: Socket = await wait_task_rescheduled(abort)
-        return SimStream(socket)
+        ip = self._at_hand(address.host) or (await self._ask(address.host))[0]
+        result: Socket | ConnectFailed = await _called_back(
+            lambda done: self._network.connect(self._host, Address(ip, address.port), done)
+        )
+        if isinstance(result, ConnectFailed):
+            raise result
+        return SimStream(result)
 
     async def listen(self, address: Address) -> SimStreamListener:
         """Listen. Raises: ConfigError."""
@@ -228,7 +226,24 @@ class HostNetwork:
     async def resolve(self, name: str) -> Sequence[str]:
         """Return the IP addresses of a name. Raises: ConnectFailed."""
         await checkpoint()
-        return self._network.resolve(name)
+        address = self._at_hand(name)
+        return (address,) if address is not None else await self._ask(name)
+
+    def _at_hand(self, name: str) -> str | None:
+        return self._host.ip if name == self._host.name else self._network.at_hand(name)
+
+    async def _ask(self, name: str) -> tuple[str, ...]:
+        """Ask the resolver of this zone. Raises: ConnectFailed."""
+
+        def ask(done: Callable[[tuple[str, ...] | ConnectFailed], None]) -> Question:
+            question = Question(self._network, self._host, name, done)
+            question.start()
+            return question
+
+        result: tuple[str, ...] | ConnectFailed = await _called_back(ask)
+        if isinstance(result, ConnectFailed):
+            raise result
+        return result
 
     def _check_power(self) -> None:
         if not self._host.up or self._host.incarnation != self._incarnation:
@@ -239,3 +254,22 @@ def _translated(error: MeshError) -> Exception:
     if isinstance(error, ClosedConnection):
         return trio.ClosedResourceError(str(error))
     return trio.BrokenResourceError(str(error))
+
+
+class _Cancellable(Protocol):
+    """What calls back once, unless it is cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+async def _called_back(begin: Callable[[Callable[[T], None]], _Cancellable]) -> T:
+    """Park this task until what `begin` begins has called back; return what it said."""
+    task = current_task()
+    begun = begin(lambda result: reschedule(task, outcome.Value(result)))
+
+    def abort(_: RaiseCancelT) -> Abort:
+        begun.cancel()
+        return Abort.SUCCEEDED
+
+    result: T = await wait_task_rescheduled(abort)
+    return result

@@ -1,4 +1,17 @@
-"""What happens to segments that do not simply pass: rules, bandwidth, loss, dead peers, retransmission, late arrivals."""
+"""What happens to segments that do not simply pass: rules, bandwidth, loss, dead peers, retransmission, late arrivals.
+
+What an established connection does when the network fails it, as Linux does it:
+- Lost: the first segment that does not get through blocks its direction; it is sent again 200 ms, 400 ms, 800 ms and so on
+  (at most 120 s) later, and with the first that gets through comes all that was written behind it. So a fault's end is felt
+  up to as long again as the fault has lasted. After 924.6 s the sender fails with a timeout; its peer learns nothing.
+- The other direction goes on. What its reader acknowledges is lost with the rest, so its sender stops at a full window.
+- Nothing is felt by who only reads: no keep-alives are sent, as is the default. Deadlines are the application's.
+- Reset: both ends fail, or the sender alone; what arrived before can still be read. Resets are never sent again: one that is
+  lost leaves the peer half-open, until it writes and is reset by whoever is there.
+- A host that lost power swallows everything; when it is back, it resets what is sent to connections of its former life.
+Not modelled: selective acknowledgement and fast retransmit (requests are a segment or two), round-trip estimation, and that a
+sender whose acknowledgements alone are lost gives up after a quarter of an hour.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.model.errors import BrokenConnection
 from sim.network.retransmission import GIVE_UP_NS, rto_ns, stall_ns
-from sim.network.rules import DROP, Action, Kind, Segment, Verdict, judge
+from sim.network.rules import DROP, PASS, Action, Kind, Segment, Verdict, judge
 
 if TYPE_CHECKING:
     from sim.network.socket import Socket
@@ -44,14 +57,18 @@ class Backlog:
 def cross(socket: "Socket", kind: Kind, size: int, position: int = 0) -> Verdict:
     """Decide how something travels from this end to its peer: with `delay_ns` for PASS and DELAY, which include the latency."""
     path = socket.path
-    delay_ns = 0
+    verdict = PASS
     if path.rules:
         verdict = judge(path.rules, _segment(socket, kind, size, position))
         if verdict.action not in (Action.PASS, Action.DELAY):
             return verdict
-        delay_ns = verdict.delay_ns
     link_ns = _link_ns(socket, kind, size)
-    return DROP if link_ns is None else Verdict(Action.DELAY, delay_ns + link_ns)
+    if link_ns is None:
+        return DROP
+    if path.pipe is not None:
+        for _ in range(verdict.copies):
+            path.pipe.delay_ns(size, socket.clock.now_ns)
+    return Verdict(Action.DELAY, verdict.delay_ns + link_ns, cut=verdict.cut, gap_ns=verdict.gap_ns)
 
 
 def _link_ns(socket: "Socket", kind: Kind, size: int) -> int | None:
@@ -142,6 +159,8 @@ def _segment(socket: "Socket", kind: Kind, size: int, position: int) -> Segment:
         position=position,
         server_port=socket.server_port,
         connection=socket.number,
+        opened_ns=socket.opened_ns,
+        quiet_since_ns=max(socket.opened_ns, socket.last_due_ns, socket.peer.last_due_ns),
         now_ns=socket.clock.now_ns,
     )
 
@@ -162,17 +181,26 @@ def _launch(socket: "Socket", item: Item) -> Verdict | None:
         return DROP
     verdict = cross(socket, item.kind, item.size, item.position)
     if verdict.action is Action.RESET:
-        _break_both(socket)
+        if verdict.cut:
+            _schedule(socket, socket.path.nominal_ns, item.deliver, item.argument[: verdict.cut])
+        _break(socket, verdict)
     elif verdict.action is not Action.DELAY:
         return verdict
+    elif 0 < verdict.cut < item.size:
+        _schedule(socket, verdict.delay_ns, item.deliver, item.argument[: verdict.cut])
+        _schedule(socket, verdict.delay_ns + verdict.gap_ns, item.deliver, item.argument[verdict.cut :])
     else:
         _schedule(socket, verdict.delay_ns, item.deliver, item.argument)
     return None
 
 
-def _break_both(socket: "Socket") -> None:
-    _schedule(socket, socket.path.nominal_ns, socket.peer.arrive_reset, None)
-    socket.arrive_reset(None)
+def _break(socket: "Socket", verdict: Verdict) -> None:
+    """Reset both ends, or the sender alone, which hears of it after the way to whoever resets."""
+    if verdict.both:
+        _schedule(socket, socket.path.nominal_ns, socket.peer.arrive_reset, None)
+        socket.arrive_reset(None)
+    else:
+        socket.clock.push(socket.clock.now_ns + socket.path.nominal_ns, socket.arrive_reset, None)
 
 
 def _wait(socket: "Socket", backlog: Backlog, blocked: Verdict, sent_ns: int) -> None:
@@ -228,7 +256,7 @@ def _try_acknowledgement(entry: "tuple[Socket, int]") -> None:
     if verdict.action is Action.DELAY:
         socket.clock.push(socket.clock.now_ns + verdict.delay_ns, socket.peer.credit, socket.consumed)
     elif verdict.action is Action.RESET:
-        _break_both(socket)
+        _break(socket, verdict)
     else:
         socket.ack_pending = True
         socket.clock.push(socket.clock.now_ns + rto_ns(tries), _try_acknowledgement, (socket, tries + 1))

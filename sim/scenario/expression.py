@@ -7,7 +7,7 @@
 
 A number carries its unit (`900ms`, `60/s`, `99.5%`, `3`). Both sides must measure the same thing: a dimension is the
 power of seconds (span 1, share or count 0, rate -1), so `p99(buy) < 20%` is refused when the file is read.
-What a metric measures is known to `sim.checks.observations`; nothing here has data.
+What a metric measures is known to `sim.checks.measurements`; nothing here has data.
 """
 
 import math
@@ -39,20 +39,29 @@ _TIGHTNESS = {"+": 1, "-": 1, "*": 2, "/": 2}
 _DEPTH_MAX = 32
 SPAN, SHARE, RATE = 1, 0, -1
 
+# Metrics that stand at some value at each moment, in the same shape. See `sim.checks.gauges`.
+GAUGES: Mapping[str, tuple[int, str]] = {
+    **dict.fromkeys(("ejected", "panicking", "open-connections"), (SHARE, "service")),
+    **dict.fromkeys(("instances", "in-flight", "queued", "restarts", "connected"), (SHARE, "member")),
+    **dict.fromkeys(("config-lag", "certificate-left"), (SPAN, "member")),
+}
+
 # {metric: (dimension, what its subject names)}; the subjects' names are checked by the loader.
 METRICS: Mapping[str, tuple[int, str]] = {
     **dict.fromkeys(("p50", "p90", "p95", "p99", "p999", "mean", "max"), (SPAN, "journey")),
     "success": (SHARE, "journey"),
     "failures": (SHARE, "journey"),
-    "rate": (RATE, "journey"),
+    **dict.fromkeys(("rate", "offered"), (RATE, "journey")),
     "retries": (SHARE, "service"),
     "first-tries": (SHARE, "service"),
+    "amplification": (SHARE, "service"),
     "count": (SHARE, "event"),
     "served": (SHARE, "place"),
     "opened": (SHARE, "place"),
     "answers": (SHARE, "status"),
     "flagged": (SHARE, "flag"),
     "shadow-denied": (SHARE, "service"),
+    **GAUGES,
 }
 
 

@@ -17,16 +17,39 @@ def read_headers(cursor: Cursor, *, drawn: bool) -> tuple[Header, ...]:
     """Read `{name: value}`; where values may be drawn also `{name: [a, b]}` and `{name: {prefix: user-, count: 50}}`."""
     headers = []
     for name, entry in cursor.entries().items():
-        if not _NAME.match(name):
-            entry.refuse(f"'{name}' is not the name of a header")
-        elif name.lower() in _OURS:
-            entry.refuse(f"'{name}' is written by the sender itself")
+        _refuse_bad_name(entry, name)
         values = _values(entry) if drawn else (entry.text(),)
         for value in values:
-            if value and not _VALUE.match(value):
-                entry.refuse(f"{value!r} is not the value of a header")
+            _refuse_bad_value(entry, value)
         headers.append(Header(name=name.lower(), values=values))
     return tuple(headers)
+
+
+def read_header_name(cursor: Cursor) -> str:
+    """Read the name of one header, in lower case."""
+    name = cursor.text()
+    if name:
+        _refuse_bad_name(cursor, name)
+    return name.lower()
+
+
+def read_header_value(cursor: Cursor) -> str:
+    """Read the value of one header."""
+    value = cursor.text()
+    _refuse_bad_value(cursor, value)
+    return value
+
+
+def _refuse_bad_name(cursor: Cursor, name: str) -> None:
+    if not _NAME.match(name):
+        cursor.refuse(f"'{name}' is not the name of a header")
+    elif name.lower() in _OURS:
+        cursor.refuse(f"'{name}' is written by the sender itself")
+
+
+def _refuse_bad_value(cursor: Cursor, value: str) -> None:
+    if value and not _VALUE.match(value):
+        cursor.refuse(f"{value!r} is not the value of a header")
 
 
 def _values(cursor: Cursor) -> tuple[str, ...]:

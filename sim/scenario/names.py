@@ -9,7 +9,7 @@ import attrs
 
 from mesh.resources.documents import Value, suggest
 from sim.scenario.reading import Cursor
-from sim.scenario.schema import POSTGRESQL_VERBS, REDIS_VERBS
+from sim.scenario.schema import METHODS, POSTGRESQL_VERBS, REDIS_VERBS
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +24,12 @@ class Names:
     events: tuple[str, ...]  # service.event
     journeys: tuple[str, ...]  # journey, workload.journey
     requests: tuple[str, ...]  # METHOD service/path
+    code_by_service: Mapping[str, str] = attrs.field(factory=dict)  # actor or asgi: services of the operator's own code
+    headers_by_workload: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict
+    )  # names in lower case, of their users
+    hostname_by_service: Mapping[str, str] = attrs.field(factory=dict)  # of external services
+    control_planes: tuple[str, ...] = ()  # hosts: the replicas, and what they keep their common store on
 
     @classmethod
     def of(cls, data: Mapping[str, Value]) -> "Names":
@@ -36,6 +42,7 @@ class Names:
                 counted = _map(endpoint).get("counts")
                 if isinstance(counted, str):
                     events.append(f"{name}.{counted}")
+            events += [f"{name}.{event}" for event in _list(service.get("counts")) if isinstance(event, str)]
         for name, workload in workloads.items():
             for journey, steps in _map(workload.get("journeys")).items():
                 journeys += [journey, f"{name}.{journey}"]
@@ -54,12 +61,45 @@ class Names:
             events=tuple(dict.fromkeys(events)),
             journeys=tuple(dict.fromkeys(journeys)),
             requests=tuple(dict.fromkeys(requests)),
+            code_by_service={
+                name: "asgi" if "asgi" in service else "actor"
+                for name, service in services.items()
+                if "asgi" in service or "actor" in service
+            },
+            headers_by_workload={
+                name: tuple(header.lower() for header in _map(workload.get("headers")))
+                for name, workload in workloads.items()
+            },
+            hostname_by_service=_hostnames(services),
+            control_planes=control_plane_hosts(_map(data.get("control_plane")).get("replicas", 1)),
         )
 
     def kind_of(self, target: str) -> str:
         """Return what a service, or the service of an instance, speaks; http where the name is unknown."""
         service = target if target in self.kind_by_service else target.rpartition("-")[0]
         return self.kind_by_service.get(service, "http")
+
+    def code_of(self, target: str) -> str:
+        """Return `actor` or `asgi` where a service, or the service of an instance, is the operator's own code."""
+        service = target if target in self.kind_by_service else target.rpartition("-")[0]
+        return self.code_by_service.get(service, "")
+
+    def refuse_unknown_workload(self, cursor: Cursor) -> str:
+        """Note a name that is no workload; return it."""
+        name = cursor.text()
+        if name and name not in self.headers_by_workload:
+            known = ", ".join(self.headers_by_workload) or "none"
+            cursor.refuse(
+                f"unknown workload '{name}'", suggest(name, self.headers_by_workload) or f"workloads: {known}"
+            )
+        return name
+
+    def refuse_unknown_service(self, cursor: Cursor) -> str:
+        """Note a name that is no service; return it."""
+        name = cursor.text()
+        if name and name not in self.kind_by_service:
+            cursor.refuse(f"unknown service '{name}'", self._nearest(name, self.kind_by_service, "services"))
+        return name
 
     def refuse_unknown_zone(self, cursor: Cursor) -> None:
         """Note a zone that is not listed in `zones`."""
@@ -68,9 +108,10 @@ class Names:
             cursor.refuse(f"unknown zone '{zone}'", suggest(zone, self.zones) or f"zones: {', '.join(self.zones)}")
 
     def refuse_unknown_target(self, cursor: Cursor, *, zones: bool) -> str:
-        """Note a name that is no service, no instance and (if `zones`) no zone; return it."""
+        """Note a name that is no service, no instance and (if `zones`) no zone or control plane; return it."""
         name = cursor.text()
-        allowed = (*(self.zones if zones else ()), *self.kind_by_service, *self.instances)
+        hosts = (*self.zones, *self.control_planes, DNS) if zones else ()
+        allowed = (*hosts, *self.kind_by_service, *self.instances)
         if name and name not in allowed:
             kinds = "zone, service or instance" if zones else "service or instance"
             known = ", ".join((*(self.zones if zones else ()), *self.kind_by_service))
@@ -90,6 +131,11 @@ class Names:
         elif kind == "redis":
             if verb not in REDIS_VERBS or target:
                 cursor.refuse(f"'{operation}' is no command", f"write one of {', '.join(REDIS_VERBS)}")
+        elif kind == "tcp":
+            cursor.refuse(f"'{service}' speaks a protocol of its own", "only actors can call it, with `calls`")
+        elif service in self.code_by_service:
+            if verb not in METHODS or not target.startswith("/"):
+                cursor.refuse(f"'{operation}' is no request", f"write METHOD /path; methods: {', '.join(METHODS)}")
         elif (operation := operation.partition("?")[0]) not in self.operations_by_service[service]:
             known = self.operations_by_service[service]
             cursor.refuse(
@@ -101,10 +147,30 @@ class Names:
         return suggest(word, known) or f"{title}: {', '.join(known) or 'none'}"
 
 
+CONTROL_PLANE = "control-plane"
+DNS = "dns"  # the resolvers of all zones
+CONTROL_PLANE_STORE = "control-plane-store"
+CONTROL_PLANES_MAX = 9
+
+
+def control_plane_hosts(replicas: Value) -> tuple[str, ...]:
+    """Return the hosts of the control planes, and of their store where there are several."""
+    count = replicas if isinstance(replicas, int) and 1 <= replicas <= CONTROL_PLANES_MAX else 1
+    names = (CONTROL_PLANE, *(f"{CONTROL_PLANE}-{number}" for number in range(2, count + 1)))
+    return names if count == 1 else (*names, CONTROL_PLANE_STORE)
+
+
 def instance_names(service: str, counts: tuple[tuple[str, int], ...]) -> list[tuple[str, str]]:
     """Return (instance, zone) for the instances that a service starts with: `web-1`, `web-2`, numbered across zones."""
     zones = [zone for zone, count in counts for _ in range(count)]
     return [(f"{service}-{number}", zone) for number, zone in enumerate(zones, start=1)]
+
+
+def _hostnames(services: Mapping[str, Mapping[str, Value]]) -> dict[str, str]:
+    """Return the host names of external services, by the services' names."""
+    written = {name: service.get("external") for name, service in services.items()}
+    found = {name: _map(external).get("name", external) for name, external in written.items()}
+    return {name: hostname for name, hostname in found.items() if isinstance(hostname, str)}
 
 
 def _counts(service: Mapping[str, Value]) -> tuple[tuple[str, int], ...]:

@@ -6,7 +6,8 @@ a rate stage may be called by its name: `workload.shoppers.rate.peak`, or `shopp
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from mesh.model.errors import Violation
 from mesh.resources.documents import Document, Path, Value, load_documents, suggest
@@ -24,10 +25,10 @@ def override(document: Document, settings: Iterable[str], violations: list[Viola
         if not equals or not place:
             violations.append(_violation(f"--set {setting}", "write --set path=value"))
             continue
-        path = _resolve(data, place, where, violations)
+        path = resolve(data, place, refuse=partial(_refuse, violations, where))
         if path is not None:
-            data = _replaced(data, path, _value(text, where))
-    return Document(document.file, data, document.positions)
+            data = replaced(data, path, _value(text, where))
+    return Document(document.file, data, document.positions, document.origins)
 
 
 def _value(text: str, where: str) -> Value:
@@ -36,11 +37,14 @@ def _value(text: str, where: str) -> Value:
     return documents[0].data if documents else None
 
 
-def _resolve(data: Value, place: str, where: str, violations: list[Violation]) -> Path | None:
-    """Return the path of an existing value, or note what does not exist."""
+def resolve(data: Value, place: str, *, refuse: Callable[[str, str], None], adds: bool = False) -> Path | None:
+    """Return the path of a value, or refuse what does not exist: with a message and a hint.
+
+    A key that a section of settings may have need not be there; with `adds` no key need be that ends the path.
+    """
     parts = [match[1] or match[2] for match in _PART.finditer(place)]
     if "".join(match[0] for match in _PART.finditer(place)) != place:
-        violations.append(_violation(where, "is not a path", "write it like services.web.queue or rate[0].to"))
+        refuse("is not a path", "write it like services.web.queue or rate[0].to")
         return None
     if isinstance(data, dict) and parts[0] not in data and parts[0] in _keys(data.get("workload")):
         parts = ["workload", parts[0], "rate", *parts[1:]]
@@ -51,11 +55,11 @@ def _resolve(data: Value, place: str, where: str, violations: list[Violation]) -
         step = _step(value, part)
         if step is None:
             allowed = _allowed_keys(tuple(path))
-            if isinstance(value, dict) and part in allowed and number == len(parts) - 1:
+            if isinstance(value, dict) and (adds or part in allowed) and number == len(parts) - 1:
                 return (*path, part)
             known = [*_keys(value), *(key for key in allowed if key not in _keys(value))]
             hint = suggest(part, known) or (f"there: {', '.join(known)}" if known else "")
-            violations.append(_violation(where, f"there is no '{part}'", hint))
+            refuse(f"there is no '{part}'", hint)
             return None
         path += step
         for key in step:
@@ -90,6 +94,10 @@ def _allowed_keys(path: Path) -> tuple[str, ...]:
             return tuple(dict.fromkeys((*keys("open"), *keys("closed"))))
         case ("network", "default"):
             return keys("link_model")
+        case ("control_plane",):
+            return keys("control_plane")
+        case ("phases",):
+            return keys("phases")
         case _:
             return ()
 
@@ -102,14 +110,19 @@ def _keys(value: Value) -> list[str]:
     return []
 
 
-def _replaced(value: Value, path: Path, new: Value) -> Value:
+def replaced(value: Value, path: Path, new: Value) -> Value:
+    """Return a value with another one in the place of what is at `path` in it, or should be."""
     if not path:
         return new
     if isinstance(value, dict):
         assert isinstance(path[0], str)
-        return {**value, path[0]: _replaced(value.get(path[0]), path[1:], new)}
+        return {**value, path[0]: replaced(value.get(path[0]), path[1:], new)}
     assert isinstance(value, list)
-    return [_replaced(old, path[1:], new) if index == path[0] else old for index, old in enumerate(value)]
+    return [replaced(old, path[1:], new) if index == path[0] else old for index, old in enumerate(value)]
+
+
+def _refuse(violations: list[Violation], where: str, message: str, hint: str) -> None:
+    violations.append(_violation(where, message, hint))
 
 
 def _violation(where: str, message: str, hint: str = "") -> Violation:

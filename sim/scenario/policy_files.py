@@ -34,10 +34,10 @@ def read_policy_file(cursor: Cursor, folder: PurePath, *, mesh: str) -> tuple[Re
     return _load({str(path): text}, mesh, cursor.violations)
 
 
-def read_policy_globs(cursor: Cursor, folder: PurePath, *, mesh: str) -> tuple[Resource, ...]:
-    """Read every file that the listed globs match, in the order of their names."""
-    paths: dict[Path, None] = {}
-    for element in cursor.elements():
+def read_policy_globs(patterns: Iterable[Cursor], folder: PurePath, *, mesh: str) -> tuple[Resource, ...]:
+    """Read every file that the globs match, once, those of each in the order of their names."""
+    element_by_path: dict[Path, Cursor] = {}
+    for element in patterns:
         pattern = element.text()
         if not pattern:
             continue
@@ -47,14 +47,19 @@ def read_policy_globs(cursor: Cursor, folder: PurePath, *, mesh: str) -> tuple[R
         matches = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
         if not matches:
             element.refuse(f"no file matches '{pattern}'", f"it is looked for in {folder}")
-        paths |= dict.fromkeys(matches[:_FILES_MAX])
+        for path in matches[:_FILES_MAX]:
+            element_by_path.setdefault(path, element)
     text_by_file = {}
-    for path in paths:
+    for path, element in element_by_path.items():
         try:
             text_by_file[str(path)] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            cursor.refuse(f"cannot read '{path}': {error}")
-    return _load(text_by_file, mesh, cursor.violations)
+            element.refuse(f"cannot read '{path}': {error}")
+    violations: list[Violation] = []
+    resources = _load(text_by_file, mesh, violations)
+    for element in list(element_by_path.values())[:1]:
+        element.violations += violations
+    return resources
 
 
 def _load(text_by_file: dict[str, str], mesh: str, violations: list[Violation]) -> tuple[Resource, ...]:

@@ -1,11 +1,12 @@
 """What a scenario promises about its run. Values only; `sim.checks` judges them."""
 
 import enum
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import attrs
 
-from sim.scenario.expression import Comparison
+from sim.scenario.expression import Comparison, Metric
 
 
 class Span(enum.Enum):
@@ -14,6 +15,7 @@ class Span(enum.Enum):
     ALWAYS = "always"
     OUTSIDE_FAULTS = "outside faults"
     DURING = "during"
+    AFTER = "after"
     BETWEEN = "between"
     AT_END = "at end"
 
@@ -22,7 +24,8 @@ class Span(enum.Enum):
 class When:
     """When a check is judged.
 
-    `during`: a name or verb of the timeline; `between_s`: two moments; `grace_s` prolongs each fault for OUTSIDE_FAULTS.
+    `during`: a name or verb of the timeline, for AFTER too: from the end of the last one on; `between_s`: two moments;
+    `grace_s` prolongs each fault for OUTSIDE_FAULTS and AFTER.
     """
 
     span: Span = Span.ALWAYS
@@ -77,3 +80,9 @@ class Check:
 
     name: str
     promise: Promise
+
+
+def metrics_of(checks: Iterable[Check]) -> tuple[Metric, ...]:
+    """Return every metric that checks ask for, once each."""
+    expectations = [check.promise for check in checks if isinstance(check.promise, Expectation)]
+    return tuple(dict.fromkeys(metric for promise in expectations for metric in promise.comparison.metrics()))

@@ -25,6 +25,8 @@ from sim.scenario.timeline import TimelineEntry
 from sim.scenario.topology import Service
 from sim.scenario.units import parse_span
 
+_ALLOWED_TIMES = "always, outside faults, during NAME, after NAME, between 10s and 20s, at end"
+_GRACE = "grace belongs to `when: outside faults` and `when: after NAME`"
 _SPANS = [span.value for span in Span]
 _KEYS_BY_BUILTIN = {
     "recovers": ("within",),
@@ -97,6 +99,8 @@ class PromisesReader:
                 known = ("*", *self.names.journeys, *self.names.requests)
             case "service":
                 known = ("*", *self.names.kind_by_service)
+            case "member":
+                known = ("*", *self.names.kind_by_service, *self.names.headers_by_workload, *self.names.instances)
             case "flag":
                 known = tuple(flag.value for flag in ResponseFlag)
             case _:
@@ -136,18 +140,20 @@ class PromisesReader:
         word, _, during = text.partition(" ")
         if word == "between" and cursor is not None:
             return When(span=Span.BETWEEN, between_s=self._between(cursor, during))
-        if word == "during" and during and cursor is not None:
+        if word in ("during", "after") and during and cursor is not None:
             if during not in self.faults:
                 hint = suggest(during, self.faults) or f"in the timeline: {', '.join(self.faults) or 'nothing'}"
                 cursor.refuse(f"nothing in the timeline is called '{during}'", hint)
-            return When(span=Span.DURING, during=during)
-        if cursor is not None and (text not in _SPANS or text == "during"):
-            hint = suggest(text, _SPANS) or "allowed: always, outside faults, during NAME, between 10s and 20s, at end"
+            if "grace" in entries and word == "during":
+                entries["grace"].refuse(_GRACE)
+            return When(span=Span(word), during=during, grace_s=grace_s)
+        if cursor is not None and (text not in _SPANS or text in ("during", "after")):
+            hint = suggest(text, _SPANS) or f"allowed: {_ALLOWED_TIMES}"
             cursor.refuse(f"unknown time '{text}'", hint)
             return When()
         when = When(span=Span(text), grace_s=grace_s)
         if "grace" in entries and when.span is not Span.OUTSIDE_FAULTS:
-            entries["grace"].refuse("grace belongs to `when: outside faults`")
+            entries["grace"].refuse(_GRACE)
         return when
 
     @staticmethod

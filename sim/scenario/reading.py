@@ -9,7 +9,15 @@ from typing import TypeVar
 
 from mesh.model.errors import Violation
 from mesh.resources.documents import Document, Path, Value, suggest
-from sim.scenario.units import parse_bandwidth, parse_percent, parse_rate, parse_size, parse_span
+from sim.scenario.units import (
+    parse_bandwidth,
+    parse_change,
+    parse_percent,
+    parse_rate,
+    parse_signed_span,
+    parse_size,
+    parse_span,
+)
 
 T = TypeVar("T")
 
@@ -126,6 +134,18 @@ class Cursor:
             self.refuse("must be longer than 0s")
             return 1.0
         return seconds
+
+    def signed_span(self) -> float:
+        return self._not_none(self._with_unit(parse_signed_span, 1.0, "a span with a unit and a sign: 90s, -2h"))
+
+    def change(self) -> float:
+        return self._not_none(self._with_unit(parse_change, 1.0, "a percentage with its sign: 0.02%, -5%"))
+
+    def _not_none(self, value: float) -> float:
+        if not value:
+            self.refuse("must not be 0")
+            return 1.0
+        return value
 
     def rate(self) -> float:
         return self._with_unit(parse_rate, 1.0, "a rate with a unit: 60/s, 1200/m")

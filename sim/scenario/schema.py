@@ -5,11 +5,15 @@ What a schema cannot say (references, units in context) only the loader checks.
 """
 
 from sim.scenario.promises import BUILTINS
+from sim.scenario.schema_load import LOAD_SECTIONS
 from sim.scenario.schema_parts import COUNT, FLAG, Schema, list_of, map_of, ref, section, text
+from sim.scenario.schema_services import SERVICE_SECTIONS
 
 FORMAT = 1
-OUTPUT_FILES = ("result.json", "events.jsonl", "junit.xml")
-LATER_OUTPUT_FILES = ("report.html", "traces.otlp.jsonl")
+OUTPUT_FILES = ("result.json", "events.jsonl", "junit.xml", "traces.otlp.jsonl", "report.html")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# Source: RFC 9110, 9.2.2.
+IDEMPOTENT_METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
 POSTGRESQL_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 REDIS_VERBS = ("GET", "SET", "DEL", "INCR")
 
@@ -17,6 +21,7 @@ _DEFS: dict[str, Schema] = {
     "span": text("a span with a unit: 250us, 15ms, 2s, 1m30s", r"^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$|^0$"),
     "rate": text("a rate: 60/s", r"^\d+(\.\d+)?/(ms|s|m|h)$"),
     "percent": text("a share: 0.2%", r"^\d+(\.\d+)?%$"),
+    "signedSpan": text("a span, with a sign where it is behind: 90s, -2h", r"^-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$"),
     "size": text("bytes: 512B, 4KiB", r"^\d+(B|KiB|MiB|kB|MB)$"),
     "distribution": {"anyOf": [ref("span"), ref("drawn")]},
     "drawn": section(
@@ -33,125 +38,24 @@ _DEFS: dict[str, Schema] = {
     ),
     "control_plane": section(
         "where the control plane runs and how long its messages take besides the network",
-        {"zone": text("a zone"), "push_delay": ref("distribution")},
+        {
+            "zone": {"anyOf": [text("a zone"), list_of(text("a zone of some of the replicas"), least=1)]},
+            "push_delay": ref("distribution"),
+            "replicas": {"type": "integer", "minimum": 1, "description": "control planes, which share one database"},
+            "config_limit": ref("size") | {"description": "a proxy's whole configuration; what is larger is not sent"},
+        },
         ("zone",),
     ),
-    "service": section(
-        "a service: its instances by zone, what one instance can hold, what its endpoints do",
-        {
-            "kind": {"enum": ["http", "postgresql", "redis"]},
-            "instances": map_of(COUNT),
-            "concurrency": {"type": "integer", "minimum": 1, "description": "served at once per instance"},
-            "queue": COUNT | {"description": "waiting per instance; more are refused with 503"},
-            "work": ref("distribution") | {"description": "time of one statement (databases)"},
-            "endpoints": map_of(ref("endpoint")),
-            "autoscale": ref("autoscale"),
-            "labels": ref("labels"),
-        },
-        ("instances",),
-    ),
-    "autoscale": section(
-        "instances follow the share of busy places",
-        {
-            "metric": {"enum": ["busy"]},
-            "target": ref("percent"),
-            "min": COUNT,
-            "max": COUNT,
-            "delay": ref("span"),
-        },
-        ("target", "max"),
-    ),
-    "endpoint": section(
-        "one operation of an HTTP service",
-        {
-            "steps": list_of(ref("step")),
-            "idempotent": FLAG | {"description": "may be repeated; by default what the method promises"},
-            "errors": ref("errors"),
-            "headers": map_of(text("value")) | {"description": "go with each answer, also with failures"},
-            "requires": map_of(text("value")) | {"description": "headers without which a request is answered 400"},
-            "counts": text("the event one successful execution adds to: count(service.event)"),
-            "request": ref("size"),
-            "response": ref("size"),
-        },
-    ),
-    "step": {"anyOf": [ref("work"), ref("call"), list_of(ref("step"))]},
-    "work": section("computing time", {"work": ref("distribution")}, ("work",)),
-    "call": section(
-        "a request to another service",
-        {
-            "call": text("SERVICE METHOD /path, DATABASE SELECT table or CACHE GET"),
-            "timeout": ref("span"),
-            "headers": map_of(ref("header")),
-            "optional": FLAG | {"description": "its failure does not fail the caller"},
-        },
-        ("call",),
-    ),
-    "open": section(
-        "users who arrive at a rate",
-        {
-            "model": {"const": "open"},
-            "arrivals": {"anyOf": [{"enum": ["poisson", "constant"]}, ref("arrivals_trace")]},
-            "rate": {"anyOf": [ref("rate"), list_of(ref("rate_stage"), least=1)]},
-            "mix": map_of({"type": "number", "minimum": 0}),
-            "journeys": map_of(
-                list_of({"anyOf": [text("METHOD service/path"), ref("request"), ref("think")]}, least=1)
-            ),
-            "headers": map_of(ref("header")) | {"description": "of a user, on all requests of a journey"},
-            "labels": ref("labels"),
-            "timeout": ref("span"),
-            "zones": map_of({"type": "number", "minimum": 0}),
-        },
-        ("journeys",),
-    ),
-    "closed": section(
-        "a fixed number of users",
-        {
-            "model": {"const": "closed"},
-            "users": {"type": "integer", "minimum": 1},
-            "think": ref("distribution"),
-            "mix": map_of({"type": "number", "minimum": 0}),
-            "journeys": map_of(
-                list_of({"anyOf": [text("METHOD service/path"), ref("request"), ref("think")]}, least=1)
-            ),
-            "headers": map_of(ref("header")) | {"description": "of a user, on all requests of a journey"},
-            "labels": ref("labels"),
-            "timeout": ref("span"),
-            "zones": map_of({"type": "number", "minimum": 0}),
-        },
-        ("model", "users", "journeys"),
-    ),
-    "arrivals_trace": section("starts from a file", {"trace": text("a file: one span per line")}, ("trace",)),
-    "rate_stage": section(
-        "a part of the curve: go linearly to a rate, or hold the one before",
-        {"to": ref("rate"), "over": ref("span"), "hold": ref("span"), "as": text("a name for --set and fuzz")},
-    ),
-    "request": section(
-        "a request of a user",
-        {
-            "request": text("METHOD service/path?query"),
-            "headers": map_of(ref("header")) | {"description": "drawn for each request"},
-            "expects": map_of(text("value")) | {"description": "headers without which an answer is no good"},
-        },
-        ("request",),
-    ),
-    "header": {"anyOf": [text("the value"), list_of(text("one of the values"), least=1), ref("numbered")]},
-    "numbered": section(
-        "values user-1, user-2, ...",
-        {"prefix": text("what comes before the number"), "count": {"type": "integer", "minimum": 1}},
-        ("prefix", "count"),
-    ),
-    "labels": map_of({"anyOf": [text("value"), list_of(text("value of one instance"), least=1)]})
-    | {"description": "of the Dataplanes; a list has one value for each instance"},
-    "errors": map_of(ref("percent")) | {"description": "shares that fail: a status from 400 to 599, or reset"},
-    "think": section("a pause of the user", {"think": ref("distribution")}, ("think",)),
+    **SERVICE_SECTIONS,
+    **LOAD_SECTIONS,
     "expectation": section(
         "an expression that must hold",
         {
             "name": text("in reports"),
             "expect": text("p99(buy) < 900ms"),
-            "when": text("always, outside faults, during NAME, between 10s and 20s, at end"),
+            "when": text("always, outside faults, during NAME, after NAME, between 10s and 20s, at end"),
             "window": ref("span"),
-            "grace": ref("span") | {"description": "prolongs each fault for `outside faults`"},
+            "grace": ref("span") | {"description": "prolongs each fault for `outside faults` and `after NAME`"},
         },
         ("name", "expect"),
     ),
@@ -170,10 +74,42 @@ _DEFS: dict[str, Schema] = {
         {"faults": ref("fuzz_faults"), "vary": map_of({"type": "array", "minItems": 2, "maxItems": 2})},
     ),
     "fuzz_faults": section("which faults to add", {"max": COUNT, "kinds": list_of(text("a verb of the timeline"))}),
+    "phases": section(
+        "after the faults a core is healed and must recover, before everything is healed",
+        {
+            "heal": ref("span") | {"description": "when, from the start of the run; no fault begins after it"},
+            "core": {"anyOf": [{"enum": ["all", "random"]}, list_of(text("zone, service or instance"), least=1)]},
+            "within": ref("span") | {"description": "how long the core may take"},
+        },
+        ("heal",),
+    ),
+    "variant": section(
+        "what one variant has otherwise",
+        {
+            "about": text("one line about it"),
+            "set": {"type": "object", "description": "{path: value}, as --set; may add what is not there"},
+            "without": list_of(text("KIND/NAME of a resource that it does not have")),
+            "policies": list_of({"anyOf": [text("a file or glob of resources"), {"type": "object"}]}),
+            "timeline": list_of({"type": "object"}) | {"description": "instead of the scenario's"},
+            "breaks": list_of(text("a check that must fail")),
+        },
+    ),
     "network": section("links", {"default": ref("link_model"), "links": list_of(ref("link"))}),
+    "replay": section(
+        "what this file reproduces, for `mesh replay`; written by those who find failures",
+        {
+            "of": text("the scenario it was found in"),
+            "found_by": text("who found it, and how"),
+            "seed": COUNT,
+            "violates": text("the check that it breaks"),
+            "at": ref("span"),
+            "event_hash": text("the hash of its events, or its beginning"),
+            "tool": text("the version that found it"),
+        },
+    ),
     "output": section(
         "what a run leaves behind",
-        {"dir": text("a folder"), "save": list_of({"enum": [*OUTPUT_FILES, *LATER_OUTPUT_FILES]})},
+        {"dir": text("a folder"), "save": list_of({"enum": [*OUTPUT_FILES]})},
     ),
 }
 _DEFS["link"] = section(
@@ -194,14 +130,21 @@ _DEFS["scenario"] = section(
         "zones": list_of(text("zone"), least=1),
         "tls": {"enum": ["modelled", "real", "none"]},
         "network": ref("network"),
+        "buggify": {
+            "anyOf": [FLAG, ref("percent")],
+            "description": "rare legal behaviour everywhere, all the time: true, or the share (true: 10%)",
+        },
         "control_plane": ref("control_plane"),
         "services": map_of(ref("service")),
         "workload": map_of({"anyOf": [ref("open"), ref("closed")]}),
         "timeline": list_of({"type": "object"}),
         "checks": list_of({"anyOf": [ref("expectation"), ref("builtin")]}),
         "policies": list_of(text("a file or glob of resources")),
+        "phases": ref("phases"),
+        "variants": map_of(ref("variant")) | {"description": "the same told in several ways; the first is the default"},
         "fuzz": ref("fuzz"),
         "output": ref("output"),
+        "replay": ref("replay"),
     },
     ("type", "format", "name", "duration", "zones", "services"),
 )

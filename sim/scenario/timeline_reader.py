@@ -41,7 +41,7 @@ class TimelineReader:
         return TimelineEntry(
             at_s=at_s,
             verb=verb.read(VerbEntry(cursors=cursors, names=self.names, folder=self.folder, mesh=self.mesh)),
-            for_s=lasts.span(positive=True) if lasts is not None else None,
+            for_s=lasts.span(positive=True) if lasts is not None else verb.lasts_s,
             name=cursors["name"].text() if "name" in cursors else "",
         )
 

@@ -1,13 +1,17 @@
 """What a scenario says about the system: zones, links, services and the work of their endpoints. Values only."""
 
 import enum
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import attrs
 
 from mesh.model.traffic import Protocol
+from mesh.resources.documents import Value
+from sim.scenario.code import Code
 from sim.scenario.distributions import Constant, Distribution
 from sim.scenario.headers import Header
+from sim.scenario.retries import Retries
 
 
 class ServiceKind(enum.Enum):
@@ -16,6 +20,7 @@ class ServiceKind(enum.Enum):
     HTTP = "http"
     POSTGRESQL = "postgresql"
     REDIS = "redis"
+    TCP = "tcp"  # what an actor of the operator's own makes of it
 
     @property
     def protocol(self) -> Protocol:
@@ -25,7 +30,15 @@ class ServiceKind(enum.Enum):
     @property
     def port(self) -> int:
         """The port of its inbound."""
-        return {ServiceKind.HTTP: 8080, ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}[self]
+        return _PORT_BY_KIND[self]
+
+    @property
+    def is_database(self) -> bool:
+        """Whether statements are what is asked of it."""
+        return self in (ServiceKind.POSTGRESQL, ServiceKind.REDIS)
+
+
+_PORT_BY_KIND = {ServiceKind.HTTP: 8080, ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379, ServiceKind.TCP: 9000}
 
 
 @attrs.frozen(kw_only=True)
@@ -47,9 +60,14 @@ class Operation:
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """Computing time, taken while the request holds its place in the instance."""
+    """Computing time, taken while the request holds its place in the instance.
+
+    With a `lock` (of that name in the instance) it is done alone, or together with all others that are `shared`.
+    """
 
     time: Distribution
+    lock: str = ""
+    shared: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +78,22 @@ class Call:
     timeout_s: float = 0.0
     optional: bool = False
     headers: tuple[Header, ...] = ()
+    body: str = ""
+    retries: Retries | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Cached:
+    """A call whose answer may be in a cache: of this instance, or (`service`) one of Redis' kind.
+
+    `share` of the requests ask for one of `keys` equally wanted keys and may find it; what they miss is called for and then
+    kept. Caches are full when a scenario begins and empty after a restart: a failed call warms nothing.
+    """
+
+    call: Call
+    keys: int
+    share: float = 1.0
+    service: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +103,7 @@ class Parallel:
     steps: tuple["Step", ...]
 
 
-Step: TypeAlias = Work | Call | Parallel
+Step: TypeAlias = Work | Call | Cached | Parallel
 
 
 @attrs.frozen(kw_only=True)
@@ -105,14 +139,37 @@ class Endpoint:
         return f"{self.verb} {self.path}"
 
 
+class ScaleMetric(enum.Enum):
+    """What an autoscaler looks at: a share of the places of the instances."""
+
+    BUSY = "busy"  # taken by a request, whatever it does
+    CPU = "cpu"  # at work: not waiting for another service, a lock or a connection
+
+
 @attrs.frozen(kw_only=True)
 class Autoscale:
-    """Instances follow the share of busy places: checked every 5 s, a change takes effect after `delay_s`."""
+    """Instances follow a metric: checked every 5 s, a change takes effect after `delay_s`.
+
+    One instance less at a time, after it was calm for `calm_s`. `quota` (None: none) instances at most are started within
+    any `quota_span_s`: what a cloud's limits, or the service that provisions machines, leaves.
+    """
 
     target: float
     least: int
     most: int
     delay_s: float
+    metric: ScaleMetric = ScaleMetric.BUSY
+    calm_s: float = 60.0
+    quota: int | None = None
+    quota_span_s: float = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class External:
+    """What makes a service external: the name that its callers resolve, and how long resolvers remember the answer."""
+
+    hostname: str
+    ttl_s: float = 30.0
 
 
 @attrs.frozen(kw_only=True)
@@ -120,7 +177,11 @@ class Service:
     """A service: its instances per zone, and what one instance can hold.
 
     `concurrency` requests are served at once per instance, `queue` more wait, the rest is refused.
-    `work` is the time of one statement of a database; HTTP services have endpoints instead.
+    `work` is the time of one statement of a database; HTTP services have endpoints instead, or `code` of the operator's own,
+    which calls the services in `calls`, gets `settings` and counts the events in `counts`.
+    Of a database: `connections` (0: any number) are accepted, `locks` makes writers of a table wait for one another and for
+    its readers, and each other statement under way makes one slower by the share `contention`.
+    `pools`: connections that one instance keeps to a database, by its name.
     """
 
     name: str
@@ -134,25 +195,49 @@ class Service:
     labels: tuple[
         tuple[str, tuple[str, ...]], ...
     ] = ()  # of its Dataplanes; instance n has the n-th value, round and round
+    code: Code | None = None
+    calls: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    settings: Mapping[str, Value] = attrs.field(factory=dict, hash=False)
+    connections: int = 0
+    locks: bool = False
+    contention: float = 0.0
+    pools: tuple[tuple[str, int], ...] = ()
+    external: External | None = None  # it stands outside the mesh
 
     def endpoint(self, verb: str, path: str) -> Endpoint | None:
         return next((e for e in self.endpoints if e.verb == verb and e.path == path), None)
 
     def called_services(self) -> tuple[str, ...]:
-        """Return the names of the services that its endpoints call, sorted."""
-        names = {call.operation.service: None for endpoint in self.endpoints for call in calls_of(endpoint.steps)}
-        return tuple(sorted(names))
+        """Return the names of the services that its endpoints or its code call, sorted."""
+        steps = [step for endpoint in self.endpoints for step in endpoint.steps]
+        names = {call.operation.service: None for call in calls_of(tuple(steps))}
+        return tuple(sorted({**names, **dict.fromkeys(self.calls), **dict.fromkeys(caches_of(tuple(steps)))}))
 
 
 def calls_of(steps: tuple[Step, ...]) -> list[Call]:
-    """Return all calls among steps, parallel ones too, in order."""
+    """Return all calls among steps, parallel ones too, in order; not what is asked of caches."""
     found: list[Call] = []
     for step in steps:
         match step:
             case Call():
                 found.append(step)
+            case Cached(call=call):
+                found.append(call)
             case Parallel():
                 found.extend(calls_of(step.steps))
+    return found
+
+
+def caches_of(steps: tuple[Step, ...]) -> list[str]:
+    """Return the services that steps use as caches, in order."""
+    found: list[str] = []
+    for step in steps:
+        match step:
+            case Cached(service=service) if service:
+                found.append(service)
+            case Parallel():
+                found.extend(caches_of(step.steps))
     return found
 
 
@@ -183,7 +268,13 @@ class NetworkModel:
 
 @attrs.frozen(kw_only=True)
 class ControlPlaneModel:
-    """Where the control plane runs, and how long its messages take besides the network."""
+    """Where the control plane runs, and how long its messages take besides the network.
+
+    Several `replicas` share one database, on a host of its own; they stand in `zone` and `other_zones` by turns.
+    """
 
     zone: str
     push_delay: Distribution = Constant(0.0)
+    replicas: int = 1
+    other_zones: tuple[str, ...] = ()
+    configuration_bytes_max: int = 0  # what it sends a proxy at most; 0: what a message takes

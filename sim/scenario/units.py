@@ -34,6 +34,19 @@ def parse_percent(text: str) -> float:
     return float(match[1]) / 100
 
 
+def parse_change(text: str) -> float:
+    """Return a percentage of any size and sign as a share. Raises: ValueError with what is allowed."""
+    match = _PERCENT.match(text.removeprefix("-"))
+    if match is None:
+        raise ValueError(f"{text!r} is not a percentage; write one with its sign, for example 0.02% or -5%")
+    return float(match[1]) / (-100 if text.startswith("-") else 100)
+
+
+def parse_signed_span(text: str) -> float:
+    """Return the seconds of a span of either sign. Raises: ValueError with what is allowed."""
+    return -parse_span(text[1:]) if text.startswith("-") else parse_span(text)
+
+
 def parse_bandwidth(text: str) -> float:
     """Return bytes per second. Raises: ValueError with what is allowed."""
     match = _BANDWIDTH.match(text)

@@ -7,6 +7,7 @@ import attrs
 
 from sim.scenario.distributions import Distribution
 from sim.scenario.headers import Header
+from sim.scenario.retries import Retries
 from sim.scenario.topology import Operation
 
 
@@ -40,6 +41,7 @@ class Visit:
     operation: Operation
     headers: tuple[Header, ...] = ()
     expected: tuple[Header, ...] = ()
+    body: str = ""
 
 
 JourneyStep: TypeAlias = Think | Visit
@@ -72,7 +74,7 @@ class ClosedModel:
 
 @attrs.frozen(kw_only=True)
 class Workload:
-    """A group of users. `timeout_s` is their patience with one request; `zones` where they are, by weight.
+    """A group of users. `timeout_s` is their patience with one try of a request; `zones` where they are, by weight.
 
     `headers` are those of a user, on all requests of a journey: closed users have their own for good, the others draw anew.
     `labels` are of their sidecars' Dataplanes.
@@ -86,6 +88,7 @@ class Workload:
     timeout_s: float = 0.0
     headers: tuple[Header, ...] = ()
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    retries: Retries | None = None
 
     def entry_services(self) -> tuple[str, ...]:
         """Return the services that its users call, sorted."""

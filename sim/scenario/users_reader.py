@@ -9,6 +9,7 @@ from sim.scenario.header_reader import read_headers
 from sim.scenario.label_reader import read_labels
 from sim.scenario.names import Names
 from sim.scenario.reading import Cursor
+from sim.scenario.retries_reader import read_retries
 from sim.scenario.schema import keys, required_keys
 from sim.scenario.topology import Operation
 from sim.scenario.units import parse_span
@@ -55,6 +56,7 @@ class UsersReader:
             timeout_s=entries["timeout"].span(positive=True) if "timeout" in entries else 0.0,
             headers=read_headers(entries["headers"], drawn=True) if "headers" in entries else (),
             labels=read_labels(entries["labels"]) if "labels" in entries else (),
+            retries=read_retries(entries["retries"]) if "retries" in entries else None,
         )
 
     def _open(self, entries: dict[str, Cursor], cursor: Cursor) -> OpenModel:
@@ -128,6 +130,7 @@ class UsersReader:
                 operation=self._request(entries["request"]),
                 headers=read_headers(entries["headers"], drawn=True) if "headers" in entries else (),
                 expected=read_headers(entries["expects"], drawn=False) if "expects" in entries else (),
+                body=entries["body"].text() if "body" in entries else "",
             )
         if isinstance(cursor.value, dict):
             entries = cursor.mapping(keys("think"), required_keys("think"))

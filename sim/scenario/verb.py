@@ -36,7 +36,9 @@ class Verb:
     hurts: ClassVar[bool] = True  # a fault, whose time checks can leave out; else a change
     reconfigures: ClassVar[bool] = False  # proxies are to have another configuration after it
     lasts_key: ClassVar[str] = "for"  # the key that says how long it lasts; empty: it is over at once
+    lasts_s: ClassVar[float | None] = None  # how long a fault lasts where that is not said; None: to the end
     reach: ClassVar[Reach] = Reach.SIMULATION
+    alarms: ClassVar[tuple[str, ...]] = ()  # what the mesh rightly logs as errors because of it: an operator has to act
 
     @classmethod
     def read(cls, entry: "VerbEntry") -> Self:
@@ -50,6 +52,10 @@ class Verb:
     def begin(self, mesh: "SimulatedMesh", name: str) -> "Active":
         """Do it. `name` is of this entry alone (its title and moment): what streams of chance are called by."""
         raise NotImplementedError
+
+    def backup_s(self, at_s: float) -> float | None:
+        """Return when the control planes' disks are to be copied for it, where it begins at `at_s`; None: it needs no copy."""
+        return None
 
     @classmethod
     def drawn(cls, draw: "Draw") -> dict[str, Value] | None:

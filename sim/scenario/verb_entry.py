@@ -26,15 +26,17 @@ class VerbEntry:
     def __contains__(self, key: str) -> bool:
         return key in self.cursors
 
-    def target(self, word: str) -> tuple[str, str]:
-        """Return the service or instance that `word` names, and the zone of `zone`, or an empty text."""
-        target = self.names.refuse_unknown_target(self.cursors[word], zones=False)
+    def target(self, word: str, *, hosts: bool = False) -> tuple[str, str]:
+        """Return the service or instance (if `hosts`, also zone or control plane) that `word` names, and the zone of `zone`."""
+        target = self.names.refuse_unknown_target(self.cursors[word], zones=hosts)
         zone_cursor = self.cursors.get("zone")
         if zone_cursor is None:
             return target, ""
         self.names.refuse_unknown_zone(zone_cursor)
         zone = zone_cursor.text()
-        if zone in self.names.zones and zone not in self.names.zones_by_service.get(target, (zone,)):
+        if target in self.names.zones or target in self.names.control_planes:
+            zone_cursor.refuse(f"only a service has a zone to choose; '{target}' is none", "leave it out")
+        elif zone in self.names.zones and zone not in self.names.zones_by_service.get(target, (zone,)):
             zone_cursor.refuse(f"'{target}' has no instances in '{zone}'")
         return target, zone
 

@@ -1,17 +1,17 @@
 """How many instances a service should have, from the share of their places that are busy. Pure: `now` in seconds.
 
-Target tracking: as many instances as bring the share to the target, up at once, down by one at a time after a calm minute.
+Target tracking: as many instances as bring the share to the target, up at once, down by one at a time after a calm while.
 Source: Kubernetes HorizontalPodAutoscaler (ratio of metric to target, tolerance 10 %, stabilisation before scaling down).
 """
 
 import math
+from collections import deque
 
 import attrs
 
 from sim.scenario.topology import Autoscale
 
 OBSERVE_S = 5.0
-CALM_S = 60.0
 TOLERANCE = 0.1
 
 
@@ -22,10 +22,10 @@ class Autoscaler:
     config: Autoscale
     _calm_since: float | None = None
 
-    def decide(self, *, busy: float, instances: int, now: float) -> int:
-        """Return the number of instances wanted; `busy` is the mean share of busy places of those there are."""
+    def decide(self, *, measured: float, instances: int, now: float) -> int:
+        """Return the number of instances wanted; `measured` is the mean of the metric over those there are, a share."""
         config = self.config
-        ratio = busy / config.target
+        ratio = measured / config.target
         if abs(ratio - 1) <= TOLERANCE:
             ratio = 1.0
         wanted = min(config.most, max(config.least, math.ceil(instances * ratio - 1e-9)))
@@ -34,7 +34,26 @@ class Autoscaler:
             return wanted
         if self._calm_since is None:
             self._calm_since = now
-        if now - self._calm_since < CALM_S:
+        if now - self._calm_since < config.calm_s:
             return instances
         self._calm_since = now
         return instances - 1
+
+
+@attrs.define(eq=False)
+class Quota:
+    """How many instances can be started: `count` (None: any number) within any `span_s`."""
+
+    count: int | None
+    span_s: float
+    _started: deque[float] = attrs.field(factory=deque)  # moments within the last span
+
+    def take(self, wanted: int, *, now: float) -> int:
+        """Return how many of those that are wanted can be started now; they count as started."""
+        if self.count is None:
+            return wanted
+        while self._started and self._started[0] <= now - self.span_s:
+            self._started.popleft()
+        granted = min(wanted, self.count - len(self._started))
+        self._started.extend([now] * granted)
+        return granted

@@ -86,6 +86,13 @@ class ConnectionPool:
         if self._wanting:
             self._waiting.wake()
 
+    def drop_idle(self) -> None:
+        """Drop what is idle without a word, as a client that has lost its network."""
+        idle, self.idle = self.idle, []
+        for pooled in idle:
+            pooled.connection.watch(None)
+            self.discard(pooled)
+
     def close(self) -> None:
         """Close what is idle; what is in use is closed by its user."""
         for pooled in self.idle:

@@ -12,7 +12,7 @@ import attrs
 from mesh.model.names import Address
 from sim.scenario.names import instance_names
 from sim.scenario.scenario import Scenario
-from sim.scenario.topology import Endpoint, Service, ServiceKind
+from sim.scenario.topology import Endpoint, Service
 from sim.scenario.users import ClosedModel, Workload
 from sim.workload.settings import ServiceSettings, UsersSettings
 
@@ -58,7 +58,16 @@ class Edge:
 
 
 def instances_of(scenario: Scenario) -> tuple[Instance, ...]:
-    """Return the instances that a scenario starts with, in its order."""
+    """Return the instances within the mesh that a scenario starts with, in its order."""
+    return tuple(instance for instance in _all_instances(scenario) if instance.service.external is None)
+
+
+def outsiders_of(scenario: Scenario) -> tuple[Instance, ...]:
+    """Return the instances of external services that a scenario starts with: they have no sidecar."""
+    return tuple(instance for instance in _all_instances(scenario) if instance.service.external is not None)
+
+
+def _all_instances(scenario: Scenario) -> tuple[Instance, ...]:
     return tuple(
         Instance(name=name, zone=zone, service=service)
         for service in scenario.services
@@ -110,7 +119,7 @@ def dataplane_of(scenario: Scenario, member: Instance | Edge, *, address: str, l
         {
             "address": listener.host,
             "port": listener.port,
-            "backendRef": {"kind": "MeshService", "name": service, "port": scenario.service(service).kind.port},
+            "backendRef": _backend_ref(scenario.service(service)),
         }
         for service, listener in outbound_addresses(member, local).items()
     ]
@@ -123,6 +132,11 @@ def dataplane_of(scenario: Scenario, member: Instance | Edge, *, address: str, l
     }
 
 
+def _backend_ref(service: Service) -> dict[str, Any]:
+    kind = "MeshService" if service.external is None else "MeshExternalService"
+    return {"kind": kind, "name": service.name, "port": service.kind.port}
+
+
 def _labels_of(member: Instance | Edge) -> dict[str, str]:
     if isinstance(member, Edge):
         return {key: values[0] for key, values in member.users.labels}
@@ -131,7 +145,9 @@ def _labels_of(member: Instance | Edge) -> dict[str, str]:
 
 
 def application_address(service: Service, local: str = LOCAL) -> Address:
-    """Return where an instance of a service listens, behind its sidecar."""
+    """Return where an instance of a service listens, behind its sidecar; on all addresses where it has none."""
+    if service.external is not None:
+        return Address("0.0.0.0", service.kind.port)
     return Address(local, service.kind.port + APPLICATION_PORT_OFFSET)
 
 
@@ -142,9 +158,11 @@ def outbound_addresses(member: Instance | Edge, local: str = LOCAL) -> dict[str,
     }
 
 
-def service_settings(scenario: Scenario, instance: Instance, local: str = LOCAL) -> ServiceSettings:
+def service_settings(
+    scenario: Scenario, instance: Instance, local: str = LOCAL, *, caches_full: bool = False
+) -> ServiceSettings:
     """Return what the actor of one instance has to know."""
-    kinds = {service.name: service.kind for service in scenario.services if service.kind is not ServiceKind.HTTP}
+    kinds = {service.name: service.kind for service in scenario.services if service.kind.is_database}
     return ServiceSettings(
         service=instance.service,
         instance=instance.name,
@@ -153,6 +171,7 @@ def service_settings(scenario: Scenario, instance: Instance, local: str = LOCAL)
         address_by_service=outbound_addresses(instance, local),
         called=_endpoints(scenario),
         database_kind_by_service=kinds,
+        caches_full=caches_full,
     )
 
 

@@ -20,13 +20,18 @@ class JourneyRecord(NamedTuple):
 
 
 class VisitRecord(NamedTuple):
-    """One request of a user. `status` 0: no response (`timed_out`, or the connection broke)."""
+    """One request of a user, tried once or, by the user's own retries, several times: the outcome is that of the last try.
+
+    `status` 0: no response (`timed_out`, or the connection broke).
+    """
 
     request: str  # METHOD service/path
     start_s: float  # intended
     end_s: float
     status: int
     timed_out: bool
+    tries: int = 1
+    request_id: bytes = b""  # by which sidecars' records know it
 
 
 class UserLog:
@@ -47,6 +52,14 @@ class Arrival(NamedTuple):
     operation: str
 
 
+class Repeat(NamedTuple):
+    """A request that was executed once more, when this ended: in seconds of the reactors' clock."""
+
+    at_s: float
+    operation: tuple[str, str]  # (service, operation)
+    delivery: bytes
+
+
 class ServiceTally:
     """What the instances of all services did. `keeps_moments`: False where nobody will ask, and the process may run for ever.
 
@@ -65,8 +78,17 @@ class ServiceTally:
         self.statements: Counter[tuple[str, str]] = Counter()
         self.events: Counter[str] = Counter()
         self.deliveries: Counter[tuple[str, str, bytes]] = Counter()
+        self.repeats: list[Repeat] = []  # of deliveries
         self.refused: Counter[str] = Counter()  # {service: requests beyond its queue}
         self.failed: Counter[tuple[str, str]] = Counter()  # {(service, operation): answered with an error}
+        self.cached: Counter[tuple[str, bool]] = Counter()  # {(service, found): what cached steps asked for}
+
+    def deliver(self, service: str, operation: str, delivery: bytes, at_s: float) -> None:
+        """Count one execution of what is not idempotent, at a moment of the reactors' clock."""
+        key = (service, operation, delivery)
+        self.deliveries[key] += 1
+        if self.deliveries[key] > 1:
+            self.repeats.append(Repeat(at_s, (service, operation), delivery))
 
     def worked(self, services: Collection[str]) -> int:
         """Return how many requests and statements the named services have completed."""

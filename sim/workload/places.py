@@ -7,12 +7,13 @@ from mesh.runtime.pump import Signal
 class Places:
     """First come, first served. Whoever enters leaves in a `finally`."""
 
-    __slots__ = ("_waiting", "busy", "concurrency", "queue")
+    __slots__ = ("_waiting", "busy", "concurrency", "queue", "working")
 
     def __init__(self, reactor: Reactor, *, concurrency: int, queue: int) -> None:
         self.concurrency = concurrency
         self.queue = queue
         self.busy = 0
+        self.working = 0  # of those that are busy, or of their parallel steps: at work, waiting for nobody
         self._waiting = Signal(reactor)
 
     @property

@@ -35,7 +35,8 @@ _ANSWER_BY_VERB = {
     "UPDATE": _message(b"C", b"UPDATE 1\x00") + _READY,
     "DELETE": _message(b"C", b"DELETE 1\x00") + _READY,
 }
-# SQLSTATE 53300, too_many_connections.
+# SQLSTATE 53300, too_many_connections: said at the start-up of one too many, and then the connection ends.
+_NO_ROOM = _message(b"E", b"SFATAL\x00C53300\x00Msorry, too many clients already\x00\x00")
 _BUSY = _message(b"E", b"SERROR\x00C53300\x00Mtoo many statements wait\x00\x00") + _READY
 _SQL_BY_VERB = {
     "SELECT": "SELECT * FROM {} WHERE id = 1",
@@ -43,6 +44,8 @@ _SQL_BY_VERB = {
     "UPDATE": "UPDATE {} SET n = n - 1 WHERE id = 1",
     "DELETE": "DELETE FROM {} WHERE id = 1",
 }
+# Where the name of the table stands: SELECT * FROM table, UPDATE table, INSERT INTO table, DELETE FROM table.
+_TABLE_AT_BY_VERB = {"SELECT": 3, "UPDATE": 1}
 _USER = b"user\x00service\x00\x00"
 STARTUP = struct.pack("!II", len(_USER) + 8, _PROTOCOL_3) + _USER
 
@@ -69,15 +72,29 @@ async def serve_postgresql(connection: Connection, instance: DatabaseInstance) -
     if buffer is None:
         return
     buffer = buffer[message_end(buffer, kind_bytes=0) :]
+    if not instance.accepts:
+        await connection.send(_NO_ROOM)
+        return
+    instance.open += 1
+    try:
+        await _serve_session(connection, instance, buffer)
+    finally:
+        instance.open -= 1
+
+
+async def _serve_session(connection: Connection, instance: DatabaseInstance, buffer: bytes) -> None:
     await connection.send(_GREETING)
     while True:
         received = await _receive(connection, buffer, kind_bytes=1)
         if received is None or received[:1] == b"X":
             return
         end = message_end(received)
-        verb = received[5:end].split(b" ", 1)[0].decode("latin-1").upper()
+        words = received[5 : end - 1].decode("latin-1").split(" ", 4)
+        verb = words[0].upper()
+        place = _TABLE_AT_BY_VERB.get(verb, 2)
+        table = words[place] if place < len(words) else ""
         buffer = received[end:]
-        served = await instance.execute(verb)
+        served = await instance.execute(verb, table)
         await connection.send(_ANSWER_BY_VERB.get(verb, _ANSWER_BY_VERB["UPDATE"]) if served else _BUSY)
 
 

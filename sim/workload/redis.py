@@ -1,6 +1,7 @@
 """A Redis-like cache: one thread, commands in order of arrival. Server and client for pumps.
 
-Speaks enough RESP2 for one command a round trip. Stores nothing: what is simulated is its time, not its data.
+Speaks enough RESP2 for one command a round trip. What is simulated is its time, not its data: of keys with a number, such as
+`users:17`, it knows which ones were set; any other key is always there.
 Source: Redis serialization protocol specification (RESP2): arrays of bulk strings in, one reply out.
 """
 
@@ -11,6 +12,7 @@ from sim.workload.database import DatabaseInstance
 COMMAND_BYTES_MAX = 65_536
 _REPLY_BY_VERB = {"GET": b"$5\r\nvalue\r\n", "SET": b"+OK\r\n", "DEL": b":1\r\n", "INCR": b":1\r\n"}
 _BUSY = b"-ERR max number of clients reached\r\n"
+_NIL = b"$-1\r\n"
 
 
 def encode_command(verb: str, key: str) -> bytes:
@@ -68,14 +70,28 @@ async def serve_redis(connection: Connection, instance: DatabaseInstance) -> Non
                 return
             buffer += data
             size = command_end(buffer)
-        verb = buffer[:size].split(b"\r\n", 3)[2].decode("latin-1").upper()
+        words = buffer[:size].split(b"\r\n", 5)
+        verb = words[2].decode("latin-1").upper()
         buffer = buffer[size:]
         served = await instance.execute(verb)
-        await connection.send(_REPLY_BY_VERB.get(verb, b"+OK\r\n") if served else _BUSY)
+        reply = _REPLY_BY_VERB.get(verb, b"+OK\r\n")
+        if len(words) > 5 and b":" in words[4] and not instance.keys.apply(verb, words[4]):
+            reply = _NIL
+        await connection.send(reply if served else _BUSY)
 
 
 async def call_redis(connection: Connection, command: bytes) -> bool:
     """Send one command; return whether the reply is no error. Raises: BrokenConnection, RemoteProtocolError."""
+    return (await _reply_to(connection, command))[:1] != b"-"
+
+
+async def ask_redis(connection: Connection, command: bytes) -> bool:
+    """Send one command; return whether the reply is neither an error nor nil. Raises: BrokenConnection, RemoteProtocolError."""
+    reply = await _reply_to(connection, command)
+    return reply[:1] != b"-" and reply != _NIL
+
+
+async def _reply_to(connection: Connection, command: bytes) -> bytes:
     await connection.send(command)
     buffer = b""
     while True:
@@ -85,4 +101,4 @@ async def call_redis(connection: Connection, command: bytes) -> bool:
         buffer += data
         size = reply_end(buffer)
         if size:
-            return buffer[:1] != b"-"
+            return buffer

@@ -11,7 +11,10 @@ from sim.scenario.users import Workload
 
 @attrs.frozen(kw_only=True)
 class ServiceSettings:
-    """One instance: where it listens, and the local address (an outbound of its sidecar) of each service it calls."""
+    """One instance: where it listens, and the local address (an outbound of its sidecar) of each service it calls.
+
+    `caches_full`: it has run for a long time already, as those have that a scenario begins with.
+    """
 
     service: Service
     instance: str
@@ -20,6 +23,7 @@ class ServiceSettings:
     address_by_service: Mapping[str, Address]
     called: Mapping[tuple[str, str, str], Endpoint] = attrs.field(factory=dict)  # (service, verb, path): what is called
     database_kind_by_service: Mapping[str, ServiceKind] = attrs.field(factory=dict)
+    caches_full: bool = False
 
 
 @attrs.frozen(kw_only=True)

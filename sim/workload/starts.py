@@ -18,14 +18,16 @@ class Starts(Protocol):
 
 
 class CurveStarts:
-    """Starts along a rate curve, of which `share` belongs here; `random` None: evenly."""
+    """Starts along a rate curve, of which `share` belongs here, from a moment on; `random` None: evenly."""
 
-    def __init__(self, curve: RateCurve, share: float, random: Random | None) -> None:
+    def __init__(self, curve: RateCurve, share: float, random: Random | None, *, from_s: float = 0.0) -> None:
         self._curve = curve
         self._share = share
         self._random = random
         # Even starts begin half a step in: a start at 0 would belong to no rate yet.
         self._area = 0.0 if random is not None else -0.5
+        if from_s:
+            self._area += curve.starts_until(from_s) * share
 
     def next(self) -> float:
         self._area += 1.0 if self._random is None else self._random.expovariate(1.0)
@@ -52,3 +54,15 @@ def make_starts(model: OpenModel, share: float, random: Random) -> Starts:
     if model.trace_s is not None:
         return TraceStarts(model.trace_s, share, random)
     return CurveStarts(RateCurve(model.stages), share, random if model.arrivals is Arrivals.POISSON else None)
+
+
+def make_more_starts(model: OpenModel, share: float, random: Random, *, from_s: float) -> Starts:
+    """Return further starts beside those of `make_starts`, from a moment on: `share` (above 0) of what the model asks for."""
+    if model.trace_s is not None:
+        whole, part = divmod(share, 1.0)
+        later = [start_s for start_s in model.trace_s if start_s >= from_s]
+        return TraceStarts(
+            [start_s for start_s in later for _ in range(int(whole) + (random.random() < part))], 1.0, random
+        )
+    arriving = random if model.arrivals is Arrivals.POISSON else None
+    return CurveStarts(RateCurve(model.stages), share, arriving, from_s=from_s)

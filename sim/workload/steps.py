@@ -3,7 +3,7 @@
 A step that cannot be done raises StepFailed, with the name of the call that failed. Optional calls swallow it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from mesh.model.errors import BrokenConnection, ClosedConnection, DeadlineExceeded, MeshError, RemoteProtocolError
@@ -11,6 +11,11 @@ from mesh.model.randomness import Random
 from mesh.runtime.environment import Reactor
 from mesh.runtime.pump import Signal
 from sim.scenario.distributions import Distribution
+from sim.scenario.retries import BROKEN, TIMED_OUT, Retries
+from sim.scenario.topology import Call
+from sim.workload.condition import Condition
+from sim.workload.locks import ReadWriteLock
+from sim.workload.places import Places
 
 # An application that names no timeout still gives up some day; also what bounds a statement whose database is gone.
 CALL_TIMEOUT_S = 30.0
@@ -26,13 +31,17 @@ class StepFailed(MeshError):
 
 
 class Inbound:
-    """What a request brings along: header lines to pass on, and its delivery id, which each call extends."""
+    """What a request brings along: header lines to pass on, and its delivery id, which each call extends.
 
-    __slots__ = ("delivery", "lines")
+    `factor`: how many times as long as for others work takes for it.
+    """
 
-    def __init__(self, lines: bytes, delivery: bytes) -> None:
+    __slots__ = ("delivery", "factor", "lines")
+
+    def __init__(self, lines: bytes, delivery: bytes, factor: float = 1.0) -> None:
         self.lines = lines
         self.delivery = delivery
+        self.factor = factor
 
 
 class StepPlan(Protocol):
@@ -44,50 +53,101 @@ class StepPlan(Protocol):
 
 
 class WorkPlan:
-    """Computing time, multiplied while the instance is slow."""
+    """Computing time, multiplied while the instance is slow; it counts as at work meanwhile."""
 
-    __slots__ = ("_factor", "_random", "_reactor", "_time")
+    __slots__ = ("_condition", "_places", "_random", "_reactor", "_time")
 
-    def __init__(self, reactor: Reactor, time: Distribution, random: Random, factor: Callable[[], float]) -> None:
+    def __init__(
+        self, reactor: Reactor, time: Distribution, random: Random, condition: Condition, places: Places
+    ) -> None:
         self._reactor = reactor
         self._time = time
         self._random = random
-        self._factor = factor
+        self._condition = condition
+        self._places = places
 
     async def run(self, inbound: Inbound) -> None:
-        seconds = self._time.draw(self._random) * self._factor()
+        seconds = self._time.draw(self._random) * self._condition.factor * inbound.factor
         if seconds:
-            await self._reactor.sleep(seconds)
+            places = self._places
+            places.working += 1
+            try:
+                await self._reactor.sleep(seconds)
+            finally:
+                places.working -= 1
+
+
+class LockedPlan:
+    """A step done alone, or (`shared`) together with others that share the lock."""
+
+    __slots__ = ("_lock", "_plan", "_shared")
+
+    def __init__(self, plan: StepPlan, lock: ReadWriteLock, *, shared: bool) -> None:
+        self._plan = plan
+        self._lock = lock
+        self._shared = shared
+
+    async def run(self, inbound: Inbound) -> None:
+        await self._lock.acquire(shared=self._shared)
+        try:
+            await self._plan.run(inbound)
+        finally:
+            self._lock.release(shared=self._shared)
 
 
 class CallPlan:
-    """A call: `send` does it and returns the status of the answer."""
+    """A call: `send` does it and returns the status of the answer. With `retries` it is tried again, each try in its own time."""
 
-    __slots__ = ("_optional", "_reactor", "_send", "_timeout_s", "_title")
+    __slots__ = ("_optional", "_random", "_reactor", "_retries", "_send", "_timeout_s", "_title")
 
-    def __init__(self, reactor: Reactor, title: str, timeout_s: float, optional: bool, send: "Send") -> None:
+    def __init__(self, reactor: Reactor, call: Call, send: "Send", random: Random) -> None:
         self._reactor = reactor
-        self._title = title
-        self._timeout_s = timeout_s or CALL_TIMEOUT_S
-        self._optional = optional
+        self._title = str(call.operation)
+        self._timeout_s = call.timeout_s or CALL_TIMEOUT_S
+        self._optional = call.optional
+        self._retries = call.retries
         self._send = send
+        self._random = random
 
     async def run(self, inbound: Inbound) -> None:
+        status, error = await self._try(inbound)
+        if self._retries is not None:
+            number = 0
+            while number < self._retries.count and self._retries.wants(status):
+                await pause_before_retry(self._reactor, self._retries, number, self._random)
+                status, error = await self._try(inbound)
+                number += 1
+        if self._optional:
+            return
+        if error is not None:
+            raise StepFailed(f"{self._title}: {type(error).__name__} {error}".rstrip()) from error
+        if status >= _BAD_MIN:
+            raise StepFailed(f"{self._title}: answered with an error")
+
+    async def _try(self, inbound: Inbound) -> tuple[int, MeshError | None]:
+        """Return the status of the answer, or what came instead."""
         pump = self._reactor.current
         assert pump is not None
         previous = pump.deadline
         deadline = self._reactor.now() + self._timeout_s
         pump.set_deadline(deadline if deadline < previous else previous)
         try:
-            status = await self._send(inbound)
+            return await self._send(inbound), None
+        except DeadlineExceeded as error:
+            return TIMED_OUT, error
         except FAILURES as error:
-            if self._optional:
-                return
-            raise StepFailed(f"{self._title}: {type(error).__name__} {error}".rstrip()) from error
+            return BROKEN, error
         finally:
             pump.set_deadline(previous)
-        if status >= _BAD_MIN and not self._optional:
-            raise StepFailed(f"{self._title}: answered with an error")
+
+
+async def pause_before_retry(reactor: Reactor, retries: Retries, number: int, random: Random) -> None:
+    """From a pump: wait before the retry with this number, from 0."""
+    pause_s = retries.pause_bound_s(number)
+    if retries.jitter and pause_s:
+        pause_s *= random.random()
+    if pause_s:
+        await reactor.sleep(pause_s)
 
 
 class Send(Protocol):

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [proxies] [policies] [hops] [echo] [control-plane]`: medians, and ratios of the same run.
+"""`python -m tests.benchmarks [PART...]`: medians, and ratios of the same run.
 
 Against Envoy and SimPy, what each policy costs a request, and how the control plane's work grows with the mesh.
 """
@@ -8,7 +8,7 @@ import sys
 
 from tests.benchmarks.lab import Missing
 
-PARTS = ("proxies", "policies", "hops", "echo", "control-plane")
+PARTS = ("proxies", "policies", "hops", "echo", "peers", "topology", "control-plane")
 
 
 def main() -> int:
@@ -43,6 +43,14 @@ def main() -> int:
             from tests.benchmarks import echo
 
             echo.run(rounds=arguments.rounds)
+        if "peers" in parts:
+            from tests.benchmarks import peers
+
+            peers.run(rounds=arguments.rounds)
+        if "topology" in parts:
+            from tests.benchmarks import topology
+
+            topology.run(rounds=arguments.rounds)
         if "control-plane" in parts:
             from tests.benchmarks import control_plane
 

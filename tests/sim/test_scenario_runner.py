@@ -200,8 +200,20 @@ def test_files_are_written(tmp_path):
     result = run("checks: [{name: never, expect: success(look) < 1%}]", until_s=6.0, out_dir=tmp_path / "out")
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert written == json.loads(json.dumps(result.to_json()))
-    assert set(written) == {"scenario", "seed", "event_hash", "virtual_s", "wall_s", "hops", "checks", "totals"}
-    assert set(written["checks"][0]) == {"name", "ok", "value", "detail"}
+    assert set(written) == {
+        "scenario",
+        "variant",
+        "seed",
+        "event_hash",
+        "virtual_s",
+        "wall_s",
+        "hops",
+        "checks",
+        "totals",
+    }
+    assert {"name", "ok", "value", "detail", "first_s", "near", "requests", "trace", "always"} == set(
+        written["checks"][0]
+    )
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
     assert "configuration.applied" in kinds
     assert 'failures="1"' in (tmp_path / "out" / "junit.xml").read_text()

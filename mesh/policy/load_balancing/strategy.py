@@ -28,8 +28,8 @@ class SlowStart:
     """An endpoint that has just become healthy gets its share bit by bit. Source: Envoy `common.v3.SlowStartConfig`."""
 
     window_s: float
-    aggression: float = 1.0
-    weight_percent_min: float = 10.0
+    aggression: float = attrs.field(default=1.0, converter=float)
+    weight_percent_min: float = attrs.field(default=10.0, converter=float)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,13 +42,13 @@ class LoadBalancing:
 
     balancer: Balancer = Balancer.LEAST_REQUEST
     choice_count: int = 2
-    active_request_bias: float = 1.0
+    active_request_bias: float = attrs.field(default=1.0, converter=float)
     slow_start: SlowStart | None = None  # round robin and least request
     hash_function: HashFunction = HashFunction.XX_HASH
     ring_size_min: int = 1024
     ring_size_max: int = 8_388_608
     table_size: int = 65_537  # Maglev's; a prime
     decay_s: float = 10.0  # peak EWMA
-    panic_percent: float = 50.0
+    panic_percent: float = attrs.field(default=50.0, converter=float)
     fail_traffic_on_panic: bool = False
-    overprovisioning_percent: float = 140.0
+    overprovisioning_percent: float = attrs.field(default=140.0, converter=float)

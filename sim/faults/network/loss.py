@@ -1,12 +1,18 @@
-"""`loss`: a share of the segments is lost. Under TCP that is a stall, for retransmission; lost SYNs take a second or more."""
+"""`loss`: a share of the segments is lost, as on a bad cable, a radio, or a link that is over its capacity.
+
+Under TCP that is latency: what was lost comes with the retransmission, after 200 ms, then 400 ms and so on (no fast
+retransmit is modelled: requests are a segment or two, too short for it), and what follows waits for it. Lost SYNs take a
+second or more. Of DNS, questions and answers are really lost: the resolver is asked again after 5 s.
+"""
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
 from mesh.resources.documents import Value
-from sim.faults.network.link_fault import LinkFault, link_keys
-from sim.network.rules import Loss as Rule
+from sim.faults.network.link_fault import LinkFault, link_keys, link_place, share_of
+from sim.network.delays import Loss as Rule
+from sim.network.rules import Between
 from sim.scenario.draw import Draw
 from sim.scenario.schema_parts import ref
 from sim.scenario.verb_entry import VerbEntry
@@ -28,11 +34,10 @@ class Loss(LinkFault):
 
     @classmethod
     def read(cls, entry: VerbEntry) -> Self:
-        share = entry.cursors["share"].percent() if "share" in entry else 0.0
-        return cls(sides=entry.sides(cls.word), oneway=entry.flag("oneway"), share=share)
+        return cls(**link_place(entry, cls.word), share=share_of(entry, 0.0))
 
-    def rule(self, mesh: "SimulatedMesh") -> Rule:
-        return Rule(between=self.between(mesh), probability=self.share)
+    def rule(self, mesh: "SimulatedMesh", between: Between) -> Rule:
+        return Rule(between=between, probability=self.share)
 
     @classmethod
     def drawn(cls, draw: Draw) -> dict[str, Value] | None:

@@ -92,8 +92,14 @@ class Scene:
     _scopes: dict[Address, trio.CancelScope] = attrs.field(factory=dict)
 
     async def start_control_plane(
-        self, *written: Resource, host: str = "control-plane", address: Address = CONTROL_PLANE, shared: bool = False
+        self,
+        *written: Resource,
+        host: str = "control-plane",
+        address: Address = CONTROL_PLANE,
+        shared: bool = False,
+        **others: Any,
     ) -> ControlPlane:
+        """Start one; `others` are settings besides ours."""
         settings = ControlPlaneSettings(
             address=address,
             resources=written or None,
@@ -102,6 +108,7 @@ class Scene:
             key_type=KeyType.ED25519,
             shared_store=shared,
             insight_interval_s=1.0 if shared else 10.0,
+            **others,
         )
         env = self.world.environment(host)
         store = await open_store(self.database, env)

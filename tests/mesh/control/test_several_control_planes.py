@@ -215,6 +215,22 @@ async def test_control_plane_that_dies_while_the_store_is_away_is_noticed_later(
 
 
 @in_virtual_time
+async def test_proxies_of_a_plane_that_was_cut_off_from_the_store_are_known_again(scene: Scene) -> None:
+    one, two = await two_planes(scene)
+    web, _ = await web_at_one_cart_at_two(scene)
+    theirs = scene.database.handles[1]
+    theirs.broken = True
+    await trio.sleep(60.0)  # The first one has waited for the second one's proxies, and given them up.
+    assert web.target.endpoints("cart_8080") == {}
+    theirs.broken = False
+    await trio.sleep(5.0)
+    assert web.target.endpoints("cart_8080") == {"cart-1": True}
+    for plane in (one, two):
+        owners = {status.proxy.name: (status.instance, status.connected) for status in plane.status()}
+        assert owners == {"cart-1": (two.instance, True), "web-1": (one.instance, True)}
+
+
+@in_virtual_time
 async def test_planes_from_copies_of_one_folder_do_not_take_each_other_for_themselves(scene: Scene) -> None:
     one = await scene.start_control_plane(*resources(MESH), host="cp-1", address=ONE, shared=True)
     web = scene.start_sidecar(dataplane("web-1", 1, calls="cart"), addresses=(ONE,))

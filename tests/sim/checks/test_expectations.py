@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.checks.expectations import format_moment
+from sim.checks.wording import format_moment
 from sim.workload.observations import Arrival
 
 

@@ -10,9 +10,11 @@ import trio
 from mesh.model.names import Address
 from mesh.runtime.environment import Connection
 from sim.host import Host
+from sim.network.cuts import Partition
+from sim.network.delays import Loss
 from sim.network.latency import LogNormal
 from sim.network.links import Link, NetworkModel
-from sim.network.rules import Between, Loss, Partition
+from sim.network.rules import Between
 from sim.world import World
 
 ROOT = Path(__file__).parents[3]

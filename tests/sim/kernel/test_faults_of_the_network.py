@@ -2,9 +2,12 @@ import pytest
 import trio
 
 from mesh.model.errors import ConnectFailed
+from sim.network.breaks import Refuse, Reset
+from sim.network.cuts import Hold, Partition
+from sim.network.delays import Loss, SlowLink, Throttle
 from sim.network.latency import Constant
 from sim.network.links import Link, NetworkModel
-from sim.network.rules import Between, Hold, Loss, Partition, Refuse, Reset, SlowLink, Throttle
+from sim.network.rules import Between
 from tests.sim.kernel.simulated_pair import MS, SimulatedPair, make_pair, receive_exactly, round_trip
 
 BOTH = Between(source=("client",), target=("server",))

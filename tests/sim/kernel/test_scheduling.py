@@ -12,6 +12,7 @@ from sim.scheduling import InstantCoin, current_runner, deterministic_scheduling
 @attrs.define
 class Instant:
     now_ns: int = 0
+    withhold: Any = None
 
 
 def order_of_tasks(seed: int, *, bystanders: int = 0) -> list[tuple[float, str]]:

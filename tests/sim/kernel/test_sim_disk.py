@@ -109,6 +109,91 @@ def test_a_full_or_broken_disk_says_so() -> None:
     run(body)
 
 
+def test_others_may_fill_a_disk_for_a_while() -> None:
+    async def body() -> None:
+        platter = Platter()
+        disk = SimDisk(platter)
+        await disk.write("a", b"12345")
+        undo = platter.fill(free_bytes=2)
+        await disk.write("b", b"12")
+        with pytest.raises(OSError, match="no space left"):
+            await disk.write("c", b"1")
+        await disk.write("a", b"54321")
+        assert platter.refused == 1
+        undo()
+        await disk.write("c", b"1")
+        assert platter.files == {"a": b"54321", "b": b"12", "c": b"1"}
+
+    run(body)
+
+
+def test_a_slow_disk_is_waited_for() -> None:
+    async def body() -> None:
+        platter = Platter(sync_s=0.5)
+        platter.delays += [lambda: 1.0, lambda: 2.0]
+        disk = SimDisk(platter)
+        await disk.write("a", b"x")
+        assert trio.current_time() == 0.0
+        await disk.sync("a")
+        assert trio.current_time() == 3.5
+        await disk.read("a")
+        assert trio.current_time() == 6.5
+        assert platter.waited == 2
+
+    run(body)
+
+
+def test_a_disk_that_lies_keeps_nothing_for_sure() -> None:
+    async def body() -> None:
+        disk = SimDisk(platter)
+        await disk.write("a", b"0123456789")
+        await disk.sync("a")
+
+    outcomes = set()
+    for seed in range(50):
+        platter = Platter()
+        platter.lies = True
+        run(body)
+        platter.crash(random.Random(seed))
+        outcomes.add(platter.files.get("a", b"absent") == b"0123456789")
+    assert outcomes == {True, False}
+
+
+def test_an_unsparing_power_cut_keeps_no_unsynced_write_whole() -> None:
+    async def body() -> None:
+        disk = SimDisk(platter)
+        await disk.write("old", b"durable")
+        await disk.sync("old")
+        await disk.write("a", b"0123456789")
+        await disk.rename("a", "b")
+
+    for seed in range(50):
+        platter = Platter()
+        run(body)
+        platter.crash(random.Random(seed), spares_writes=False)
+        left = platter.files.get("b", platter.files.get("a", b""))
+        assert len(left) < 10
+        assert platter.files["old"] == b"durable"
+        assert platter.spoilt > 0
+
+
+def test_a_crash_of_processes_keeps_what_the_system_was_told() -> None:
+    async def body() -> None:
+        disk = SimDisk(platter)
+        await disk.write("a", b"one")
+        await disk.sync("a")
+        await disk.write("a", b"two")
+        await disk.rename("a", "b")
+
+    platter = Platter()
+    run(body)
+    platter.forget_unwritten()
+    assert platter.files == {"b": b"two"}
+    platter.wipe()
+    platter.crash(random.Random(1))
+    assert platter.files == {}
+
+
 def test_a_cut_disk_takes_nothing_from_a_dying_host() -> None:
     async def body() -> None:
         platter = Platter()

@@ -200,7 +200,7 @@ def test_expression_is_kept_with_its_subject(loader):
         ("", [("[GET web/]", "[GET db/x]")], "users speak HTTP; 'db' is a postgresql service"),
         ("", [("instances: {a: 1, b: 1}", "instances: {a: 1, c: 1}")], "unknown zone 'c'"),
         ("", [("instances: {a: 1, b: 1}", "instances: {a: 0}")], "must name at least one instance"),
-        ("", [("kind: postgresql", "kind: oracle")], "unknown value 'oracle' (allowed: http, postgresql, redis)"),
+        ("", [("kind: postgresql", "kind: oracle")], "unknown value 'oracle' (allowed: http, postgresql, redis, tcp)"),
         ("    mix: {lok: 1}", [], "unknown journey 'lok' (did you mean 'look'?)"),
         ("timeline: [{at: 1s, partion: [a, b]}]", [], "unknown verb 'partion' (did you mean 'partition'?)"),
         ("timeline: [{at: 1s, partition: [a, x]}]", [], "unknown zone, service or instance 'x'"),

@@ -2,6 +2,9 @@
 
 import pytest
 
+from sim.scenario.topology import Failure
+from sim.workload.condition import Failing, Slowness
+
 
 def latencies(bench):
     return sorted(journey.latency_s for journey in bench.log.journeys)
@@ -101,7 +104,7 @@ def test_slow_factor_multiplies_work_from_now_on(bench):
         import trio
 
         await trio.sleep(1.0)
-        b.services["web"].slow_factor = 5.0
+        b.services["web"].condition.add(Slowness(factor=5.0))
 
     b = bench("""
 services:
@@ -178,10 +181,8 @@ def test_instance_may_be_made_to_fail_for_a_while(bench):
     async def fail(b):
         import trio
 
-        from sim.scenario.topology import Failure
-
         await trio.sleep(1.0)
-        b.services["web"].failures = (Failure(status=502, share=1.0),)
+        b.services["web"].condition.add(Failing(failures=(Failure(status=502, share=1.0),)))
 
     b = bench("""
 services: {web: {instances: {z: 1}, endpoints: {GET /: {}}}}

@@ -1,0 +1,69 @@
+"""`endpoints-known`: requests go to endpoints of the configuration that is in force, and to nobody who has left (S7, L6).
+
+Judged are requests during whose whole time the caller's configuration stayed the same. Whoever has left the mesh for longer than
+a drain gets nothing from callers that the control plane takes for up to date.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from sim.checks.inspection import Seen
+from sim.checks.watcher import Watcher
+from sim.event_log import Event
+
+if TYPE_CHECKING:
+    from sim.assembly import SimulatedMesh
+
+DRAIN_S = 10.0  # For everybody to hear of it.
+
+
+class EndpointsKnown(Watcher):
+    """See the module's text."""
+
+    name: ClassVar = "endpoints-known"
+    about: ClassVar = "requests go to endpoints that are configured, and to nobody who has left"
+
+    def __init__(self, mesh: "SimulatedMesh") -> None:
+        super().__init__(mesh)
+        self._left: dict[str, tuple[str, float]] = {}  # by IP address: who has left the mesh, and when
+        log = mesh.world.log
+        log.on("proxy.left", self._on_left)
+        log.on("proxy.joined", self._on_joined)
+
+    def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
+        plans, left = self.mesh.inspection.plans, self._left
+        judged = 0
+        for one in seen:
+            member, _, record = one
+            if not record.upstream:
+                continue
+            plan = plans.at(member, record.started_at)
+            if plan is None or plans.at(member, record.ended_at) is not plan:
+                continue
+            addresses = plan.addresses.get(record.cluster)
+            if addresses is not None:
+                judged += 1
+                if record.upstream not in addresses:
+                    self.note_request(f"went to {record.upstream}, which is no endpoint of {record.cluster}", one)
+            if left and record.upstream.partition(":")[0] in left:
+                self._judge_left(one)
+        self.judged += judged
+
+    def _judge_left(self, one: Seen) -> None:
+        name, left_s = self._left[one.record.upstream.partition(":")[0]]
+        began_s = one.record.started_at - self.mesh.origin_s
+        if began_s > left_s + DRAIN_S and not self.mesh.lagging([one.member]):
+            self.note_request(f"went to {name}, which had left the mesh at {left_s:.3f} s", one)
+
+    def _on_left(self, event: Event) -> None:
+        name = event.fields["proxy"]
+        host, member = self.mesh.world.hosts.get(name), self.mesh.members.get(name)
+        if member is not None and member.host.alive and member.sidecar and member.sidecar.client.status().connected:
+            return  # It is at another control plane, which cannot say so now.
+        if host is not None:
+            self._left[host.address] = (name, event.at_s - self.mesh.origin_s)
+
+    def _on_joined(self, event: Event) -> None:
+        host = self.mesh.world.hosts.get(event.fields["proxy"])
+        if host is not None:
+            self._left.pop(host.address, None)

@@ -1,0 +1,165 @@
+"""The hosts of a scenario on this machine: each is its processes, with what the verbs of `sim.faults` ask of a host."""
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from mesh.runtime.environment import Process
+from sim.local.places import Place
+from sim.network.host import NetworkHost
+from sim.workload.deployment import Edge, Instance
+
+if TYPE_CHECKING:
+    from sim.local.mesh import LocalMesh
+
+STOP_S = 15.0
+
+
+class Launcher(Protocol):
+    """Starts the processes of a host."""
+
+    def __call__(self, host: "LocalHost") -> AsyncGenerator[Process, None]:
+        """Start them and yield each; the last one is the first to end."""
+        ...
+
+
+class LocalHost:
+    """A host: alive while its processes run. What verbs call returns at once, and is done in the order of the calls."""
+
+    def __init__(self, mesh: "LocalMesh", place: Place, network_host: NetworkHost, launch: Launcher) -> None:
+        self.name = place.name
+        self.zone = place.zone
+        self.address = place.address
+        self.place = place
+        self.network_host = network_host
+        self.alive = False
+        self.held = 0  # pauses: that a stopped process would have done something is taken for granted
+        self.incarnation = -1
+        self.started_s = 0.0  # of this incarnation, on the runner's clock
+        self.held = 0  # how often its processes were stopped
+        self.processes: list[Process] = []
+        self._mesh = mesh
+        self._launch = launch
+        self._booting = trio.CancelScope()
+        self._turn = trio.StrictFIFOLock()
+
+    def start(self) -> None:
+        """Switch on."""
+        assert not self.alive, f"{self.name} is running"
+        self.alive = True
+        self.incarnation += 1
+        self.started_s = self._mesh.world.now()
+        self.network_host.power_on()
+        self._mesh.world.log.record("host.started", self.name, incarnation=self.incarnation)
+        self._do(self.boot)
+
+    def start_if_off(self) -> None:
+        """Switch on, unless that has happened."""
+        if not self.alive:
+            self.start()
+
+    def kill(self) -> None:
+        """End all processes with SIGKILL; safe to repeat. Peers see nothing: the links go dark first."""
+        if self.alive:
+            self.alive = False
+            self.network_host.power_off()
+            self._mesh.world.log.record("host.killed", self.name)
+            self._booting.cancel()
+            self._do(self._cut)
+
+    def restart(self) -> None:
+        """Cut the power if it is on, then start again."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Stop all processes (SIGSTOP): they hear and say nothing."""
+        self.held += 1
+        self.held += 1
+        self._mesh.world.log.record("host.paused", self.name)
+        self._do(self._signal, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._mesh.world.log.record("host.resumed", self.name)
+        self._do(self._signal, signal.SIGCONT)
+
+    async def stop(self) -> None:
+        """Shut down in order: sidecar first, so that it can finish what is under way."""
+        self.alive = False
+        async with self._turn:
+            for process in reversed(self.processes):
+                os.kill(process.pid, signal.SIGCONT)
+                process.terminate()
+                with trio.move_on_after(STOP_S) as patience:
+                    await process.wait()
+                if patience.cancelled_caught:
+                    process.kill()
+            self.network_host.power_off()
+
+    async def end(self) -> None:
+        """End all processes, and see that they have ended."""
+        self.alive = False
+        self._booting.cancel()
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            await process.wait()
+
+    def _do(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        self._mesh.world.start_task(self._in_turn, action, arguments, name=f"host {self.name}")
+
+    async def _in_turn(self, action: Callable[..., Awaitable[None]], arguments: tuple[object, ...]) -> None:
+        async with self._turn:
+            await action(*arguments)
+
+    async def boot(self) -> None:
+        """Start the processes."""
+        await self._mesh.steering.announce_power(self.name, on=True)
+        self._mesh.graveyard.release(self.name)
+        self.processes = []
+        with trio.CancelScope() as self._booting:
+            async for process in self._launch(self):
+                self.processes.append(process)
+                self._mesh.world.start_task(self._look_after, process, name=f"process of {self.name}")
+
+    async def started(self, role: str) -> None:
+        """Wait until the actor of that role runs here."""
+        await self._mesh.steering.wait_started(self.name, role)
+
+    async def _look_after(self, process: Process) -> None:
+        """Note when a process ends that nobody ended: a bug of ours, or the machine's memory."""
+        code = await process.wait()
+        if self.alive and process in self.processes:
+            self._mesh.world.log.record("process.ended", self.name, level="error", code=code, pid=process.pid)
+
+    async def _cut(self) -> None:
+        await self._mesh.steering.announce_power(self.name, on=False)
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            await process.wait()
+
+    async def _signal(self, number: signal.Signals) -> None:
+        for process in self.processes:
+            os.kill(process.pid, number)
+
+
+@attrs.define(eq=False, kw_only=True)
+class LocalMember:
+    """One instance or edge and its host. Its actors are in other processes, so there is nothing to look into."""
+
+    what: Instance | Edge
+    host: LocalHost
+    sidecar: None = None
+    service: None = None
+    users: None = None
+    leaving: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.what.name

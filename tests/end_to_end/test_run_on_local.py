@@ -1,0 +1,117 @@
+"""`mesh run --on local`: a scenario with a kill and a partition on real processes, beside the same one in simulation."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = """
+type: Scenario
+format: 1
+name: short
+duration: 16s
+warmup: 3s
+zones: [here]
+network: {default: {latency: 2ms}}
+services:
+  shop: {instances: {here: 1}, endpoints: {GET /: {steps: [{work: {mean: 10ms}}, {call: stock GET /}]}}}
+  stock: {instances: {here: 2}, endpoints: {GET /: {steps: [{work: {p50: 20ms, p99: 50ms}}]}}}
+workload:
+  visitors: {rate: 20/s, journeys: {look: [GET shop/]}, timeout: 2s}
+timeline:
+  - {at: 5s, kill: stock-1, restart_after: 4s}
+  - {at: 12s, for: 2s, latency: [shop, stock], add: 50ms}
+checks:
+  - {name: looking-works, expect: success(look) >= 99%}
+  - {name: no-503, expect: answers(503) == 0}
+---
+{type: MeshRetry, name: all, spec: {to: [{targetRef: {kind: MeshService, labels: {kuma.io/display-name: stock}}, default: {http: {numRetries: 2, perTryTimeout: 300ms, retryOn: [5xx, Reset, HttpMethodGet]}}}]}}
+---
+{type: MeshTimeout, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {connectionTimeout: 100ms}}]}}
+---
+{type: MeshCircuitBreaker, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {outlierDetection: {maxEjectionPercent: 50, detectors: {totalFailures: {consecutive: 3}}}}}]}}
+"""  # noqa: E501
+
+
+def mesh(*arguments: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "mesh", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+
+def processes_of_runs() -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if "sim.local.forker" in command and "/mesh-run-" in command:
+                found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    file = folder / "short.yaml"
+    file.write_text(SCENARIO)
+    before = processes_of_runs()
+    for on in ("sim", "local"):
+        ended = mesh("run", str(file), "--on", on, "--out", str(folder / on), "-o", "json")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        (folder / f"{on}.json").write_text(ended.stdout)
+    assert processes_of_runs() == before
+    return folder
+
+
+@pytest.mark.slow
+def test_real_processes_come_to_the_same_verdicts(runs: Path) -> None:
+    simulated, real = (json.loads((runs / f"{on}.json").read_text()) for on in ("sim", "local"))
+    verdicts = {check["name"]: check["ok"] for check in simulated["checks"] if not check["always"]}
+    assert verdicts == {check["name"]: check["ok"] for check in real["checks"] if not check["always"]}
+    # Users come at the same moments: their chance is the scenario's, not the machine's.
+    assert real["totals"]["journeys"] == simulated["totals"]["journeys"]
+    assert real["hops"] > 500
+    always = {check["name"]: check for check in real["checks"] if check["always"]}
+    assert always["no-plaintext"]["ok"]
+    assert not always["no-plaintext"]["value"].endswith(" of 0")
+
+
+@pytest.mark.slow
+def test_kill_and_latency_hurt_both_runs_alike(runs: Path) -> None:
+    ended = mesh("diff", str(runs / "sim"), str(runs / "local"), "-o", "json")
+    assert ended.returncode == 0, ended.stderr
+    edges = {(edge["caller"], edge["service"]): edge for edge in json.loads(ended.stdout)["edges"]}
+    assert set(edges) == {("visitors", "shop"), ("shop", "stock")}
+    first, second = edges["shop", "stock"]["first"], edges["shop", "stock"]["second"]
+    # The instance that lost its power was silent until it was ejected: tries were repeated, about as often.
+    assert first["tries"] > first["requests"]
+    assert second["tries"] > second["requests"]
+    assert abs(second["tries"] / second["requests"] - first["tries"] / first["requests"]) < 0.05
+    # A detour of 50 ms for two of the 13 seconds shows in the tail of both.
+    assert first["p99_s"] > 0.1
+    assert second["p99_s"] > 0.1
+
+
+@pytest.mark.slow
+def test_the_run_leaves_its_files_and_the_logs_of_its_processes(runs: Path) -> None:
+    files = {path.name for path in (runs / "local").iterdir()}
+    assert {"result.json", "edges.json", "events.jsonl", "junit.xml", "logs"} <= files
+    logs = {path.name for path in (runs / "local" / "logs").iterdir()}
+    assert {"control-plane.log", "shop-1-sidecar.log", "stock-2-service.log", "visitors-here-users.log"} <= logs
+    events = [json.loads(line) for line in (runs / "local" / "events.jsonl").read_text().splitlines()]
+    kinds = [event["kind"] for event in events]
+    assert kinds.index("host.killed") < len(kinds) - 1 - kinds[::-1].index("host.started")
+
+
+def test_what_cannot_be_done_is_told_before_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "skew.yaml"
+    file.write_text(SCENARIO.replace("kill: stock-1, restart_after: 4s", "for: 4s, clock-skew: stock-1, by: 9s"))
+    ended = mesh("run", str(file), "--on", "local")
+    assert ended.returncode == 2
+    assert "clock-skew stock-1 at 5s: `clock-skew` can be done in simulation only" in ended.stderr
+    assert "--allow-missing" in ended.stderr
