@@ -102,8 +102,7 @@ class Life:
         self.ended.set()
 
     async def _run(self) -> None:
-        if self.alive:
-            self.processor.root = trio.lowlevel.current_task()
+        self.processor.root = trio.lowlevel.current_task()
         async with trio.open_nursery() as self._nursery:
             for function, arguments, name in self._waiting_tasks:
                 self.start_task(function, name, *arguments)
@@ -112,6 +111,8 @@ class Life:
                 await trio.sleep_forever()
 
     async def _guard(self, name: str, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        if not self.alive:
+            return  # Cut before its first step: what `host` stands for may be another life by now.
         try:
             await function(*arguments)
         except* Exception as group:

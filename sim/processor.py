@@ -61,6 +61,10 @@ class Processor:
     def paused(self) -> bool:
         return self._pauses > 0
 
+    @property
+    def slow(self) -> bool:
+        return bool(self._factors)
+
     def pause(self) -> None:
         """Stop. Pauses count: the host goes on when each has had its `resume`."""
         self._pauses += 1

@@ -104,6 +104,10 @@ def _scenario_worlds(text: str, file: str, documents: Sequence[Document]) -> lis
     if not folder.is_dir():
         raise ConfigError([Violation(file=file, message="a scenario needs a folder for the files that it names")])
     scenario = parse_scenario(text, file=file, folder=folder)
+    for variant in scenario.variants[1:]:
+        parse_scenario(
+            text, file=file, folder=folder, variant=variant
+        )  # That it can be read is all that is asked of it.
     document = next(document for document in documents if _is_scenario(document))
     topology, dataplanes = topology_of(scenario), dataplanes_of(scenario, document)
     return [

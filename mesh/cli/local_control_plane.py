@@ -1,4 +1,7 @@
-"""A control plane as a process of this machine, for `mesh run --on local`: started, asked and changed through its API."""
+"""A control plane as a process of this machine, for `mesh up` and `mesh run --on local`.
+
+Started by its command, asked and changed through its API, as an operator would.
+"""
 
 import json
 import re
@@ -76,6 +79,13 @@ class LocalControlPlane:
         ]
         said_before = self.log.stat().st_size if self.log.exists() else 0
         process = await self._processes.start(command, log_path=str(self.log.relative_to(self._folder)))
+        try:
+            return await self._wait_until_serving(process, said_before)
+        except BaseException:
+            process.kill()
+            raise
+
+    async def _wait_until_serving(self, process: Process, said_before: int) -> Process:
         ended = False
         with trio.move_on_after(READY_TIMEOUT_S):
             while not ended:

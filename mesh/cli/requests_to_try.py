@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from mesh.model.names import Address
 from sim.scenario.scenario import Scenario
+from sim.scenario.users import Visit
 from sim.workload.deployment import Edge, Instance, outbound_addresses
 
 Member = Instance | Edge
@@ -31,7 +32,16 @@ def requests_to_try(scenario: Scenario, members: Sequence[tuple[Member, str]]) -
 def _calls(scenario: Scenario, member: Member, address: str) -> Iterable[tuple[str, Address, str]]:
     """Yield (service, the sidecar's listener for it, a path to GET) of what a member calls and curl can, too."""
     for service, listener in outbound_addresses(member, address).items():
-        for endpoint in scenario.service(service).endpoints:
-            if endpoint.verb == "GET" and endpoint.path.startswith("/"):
-                yield service, listener, endpoint.path
-                break
+        paths = _paths(scenario, service)
+        if paths:
+            yield service, listener, paths[0]
+
+
+def _paths(scenario: Scenario, name: str) -> list[str]:
+    """Return what can be got from a service: its endpoints, or where it is the operator's own code what users get from it."""
+    service = scenario.service(name)
+    if service.code is None:
+        return [endpoint.path for endpoint in service.endpoints if endpoint.verb == "GET"]
+    steps = [step for workload in scenario.workloads for journey in workload.journeys for step in journey.steps]
+    asked = [step.operation for step in steps if isinstance(step, Visit)]
+    return [operation.target for operation in asked if (operation.service, operation.verb) == (name, "GET")]

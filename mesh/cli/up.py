@@ -5,7 +5,6 @@ Owns the processes; does not restart them: what you kill stays dead, and the mes
 """
 
 import json
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,29 +17,23 @@ import trio
 from mesh.cli.addresses import parse_listen_address
 from mesh.cli.files import check_data_folder
 from mesh.cli.inputs import Inputs
+from mesh.cli.local_control_plane import LocalControlPlane
 from mesh.cli.output import say
 from mesh.cli.requests_to_try import REQUESTS_MAX, requests_to_try
 from mesh.cli.scratch_folder import scratch_folder
-from mesh.cli.signing_key import read_signing_key
-from mesh.identity.tokens import SigningKey, issue_dataplane_token
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import Address
 from mesh.runtime.environment import Process
-from mesh.runtime.real import wall_clock
 from mesh.runtime.real.processes import RealProcesses
-from mesh.runtime.real.randomness import SystemRandomness
 from sim.scenario.loader import load_scenario
 from sim.scenario.scenario import Scenario
 from sim.workload.deployment import Edge, Instance, dataplane_of, edges_of, instances_of
 
 DEFAULT_SCENARIO = Path("scenarios/examples/retailer.yaml")
-TOKEN_LIFETIME_S = 30 * 86400.0
 ADMIN_PORT = 9901
 READY_TIMEOUT_S = 120.0
 DRAIN_S = 10.0
 KILL_S = 5.0
-LOG_LINES_SHOWN = 5
-API_STARTED = re.compile(r"^API on (https://\S+),", re.MULTILINE)  # the last that it says before it is ready
 # What the control plane logs and an operator wants to see here: {event: text}.
 NEWS = {
     "proxy.joined": "{proxy} joined",
@@ -107,9 +100,9 @@ class Up:
         self._folder = folder
         self._control_plane = control_plane
         self._processes = RealProcesses(str(folder))
+        self._plane = LocalControlPlane(self._processes, folder, mesh=scenario.mesh, address=control_plane)
         self._running: dict[str, Process] = {}  # by title, in the order of their start
         self._stopping = False
-        self._api_url = ""
         members: tuple[Instance | Edge, ...] = (*instances_of(scenario), *edges_of(scenario))
         self._places = [
             Place(what=what, address=f"127.10.{index // 250}.{index % 250 + 1}", folder=folder / what.name)
@@ -154,41 +147,17 @@ class Up:
     async def _start(self, nursery: trio.Nursery) -> None:
         await self._start_control_plane(nursery)
         nursery.start_soon(self._tell_news)
-        signing_key = read_signing_key(self._folder / "control-plane", mesh=self._scenario.mesh)
         for place in self._places:
-            await self._start_place(place, signing_key, nursery)
+            await self._start_place(place, nursery)
         await self._wait_until_ready()
         self._explain()
 
     async def _start_control_plane(self, nursery: trio.Nursery) -> None:
-        documents = [resource.written for resource in self._scenario.resources]
-        if not any(resource.kind == "Mesh" for resource in self._scenario.resources):
-            documents.insert(0, {"type": "Mesh", "name": self._scenario.mesh})
-        resources = self._folder / "resources.yaml"
-        resources.write_text("\n---\n".join(json.dumps(document) for document in documents))
-        command = ["control-plane", "--data", str(self._folder / "control-plane"), "--resources", str(resources)]
-        command += ["--address", self._control_plane, "--api", "off", "--api-tls", "127.0.0.1:0"]
-        await self._spawn("control-plane", command, nursery)
-        log = self._log_of("control-plane")
-        with trio.move_on_after(READY_TIMEOUT_S):
-            while not self._has_ended("control-plane"):
-                found = API_STARTED.search(log.read_text())
-                if found is not None:
-                    self._api_url = found[1]
-                    return
-                await trio.sleep(0.05)
-        raise ConfigError([self._explain_control_plane(log)])
+        process = await self._plane.launch(self._scenario.resources)
+        self._running["control-plane"] = process
+        nursery.start_soon(self._watch, "control-plane", process)
 
-    def _explain_control_plane(self, log: Path) -> Violation:
-        """Say why the control plane does not start, in its own words."""
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        reason = "; ".join(errors or lines[-LOG_LINES_SHOWN:]) or "it said nothing"
-        ended = self._has_ended("control-plane")
-        what = "ended at its start" if ended else f"has not started within {READY_TIMEOUT_S:g} s"
-        return Violation(file=str(log), message=f"the control plane {what}: {reason}")
-
-    async def _start_place(self, place: Place, signing_key: SigningKey, nursery: trio.Nursery) -> None:
+    async def _start_place(self, place: Place, nursery: trio.Nursery) -> None:
         place.folder.mkdir()
         dataplane = place.folder / "dataplane.yaml"
         document = dataplane_of(self._scenario, place.what, address=place.address, local=place.address)
@@ -197,30 +166,18 @@ class Up:
         dataplane.write_text(json.dumps(document, indent=2))
         token = place.folder / "token"
         token.touch(0o600)  # Before the token is in it.
-        token.write_text(self._token(place, signing_key))
+        token.write_text(self._plane.token(place.name, place.what.workload))
         if isinstance(place.what, Instance):
             service = ["service", str(self._file), "--instance", place.name, "--local", place.address]
             await self._spawn(f"{place.name} service", [*service, "--data", str(place.folder / "service")], nursery)
         sidecar = ["sidecar", "--dataplane", str(dataplane), "--token-file", str(token)]
         sidecar += ["--control-plane", f"https://{self._control_plane}", "--data", str(place.folder / "sidecar")]
-        sidecar += ["--ca-cert-file", str(self._folder / "control-plane" / "ca.pem"), "--admin", str(place.admin)]
+        sidecar += ["--ca-cert-file", self._plane.ca_file, "--admin", str(place.admin)]
         sidecar += ["--access-log", str(place.folder / "access.log"), "--drain-time", f"{DRAIN_S:g}s"]
         await self._spawn(f"{place.name} sidecar", sidecar, nursery)
 
-    def _token(self, place: Place, signing_key: SigningKey) -> str:
-        return issue_dataplane_token(
-            signing_key,
-            mesh=self._scenario.mesh,
-            name=place.name,
-            workload=place.what.workload,
-            lifetime_s=TOKEN_LIFETIME_S,
-            now=wall_clock(),
-            random=SystemRandomness().stream("token", place.name),
-        )
-
     async def _spawn(self, title: str, arguments: list[str], nursery: trio.Nursery) -> None:
-        log_form = "json" if title == "control-plane" else "console"
-        command = [sys.executable, "-m", "mesh", *arguments, "--log-form", log_form]
+        command = [sys.executable, "-m", "mesh", *arguments, "--log-form", "console"]
         process = await self._processes.start(command, log_path=str(self._log_of(title).relative_to(self._folder)))
         self._running[title] = process
         nursery.start_soon(self._watch, title, process)
@@ -239,7 +196,7 @@ class Up:
 
     async def _tell_news(self) -> None:
         """Follow the control plane's log and tell what an operator wants to know."""
-        async with await trio.open_file(self._log_of("control-plane")) as log:
+        async with await trio.open_file(self._plane.log) as log:
             while True:
                 line = await log.readline()
                 if not line:
@@ -274,10 +231,9 @@ class Up:
             click.echo(f"  curl {url:42}  # {way}")
         if len(requests) > REQUESTS_MAX:
             click.echo(f"  and {len(requests) - REQUESTS_MAX} more ways; outbounds are in NAME/dataplane.yaml below")
-        data = self._folder / "control-plane"
         click.echo("look at it and change it from another terminal, after:")
-        click.echo(f"  mesh config control-planes add --name up --overwrite --address {self._api_url} \\")
-        click.echo(f"    --ca-cert-file {data / 'ca.pem'} --token-file {data / 'admin.token'}")
+        click.echo(f"  mesh config control-planes add --name up --overwrite --address {self._plane.api_url} \\")
+        click.echo(f"    --ca-cert-file {self._plane.ca_file} --token-file {self._plane.data / 'admin.token'}")
         click.echo(f"what a sidecar knows: curl http://{self._places[0].admin}/clusters")
         click.echo(f"logs and access logs: {self._folder}; Ctrl-C ends it")
         sys.stdout.flush()

@@ -18,9 +18,9 @@ class Active(Protocol):
     def bit(self) -> bool: ...
 
     def spare(self, core: frozenset[str]) -> bool:
-        """Leave the named hosts, and the ways between them, alone from now on; False when that is not possible in part.
+        """Leave the named hosts, and the ways between them, alone from now on.
 
-        Then the timeline ends the whole.
+        False when nothing is left of it then, or when it cannot be narrowed: the timeline ends the whole.
         """
         ...
 
@@ -97,4 +97,4 @@ class EachHost:
     def spare(self, core: frozenset[str]) -> bool:
         for name in [name for name in self.undo_by_host if name in core]:
             self.undo_by_host.pop(name)()
-        return True
+        return bool(self.undo_by_host)

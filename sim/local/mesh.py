@@ -77,6 +77,10 @@ class ControlPlaneHosts:
 
     hosts: tuple[LocalHost, ...]
 
+    def named(self, replica: str) -> list[LocalHost]:
+        """Return the host of that name; all without one."""
+        return [host for host in self.hosts if replica in ("", host.name)]
+
 
 class LocalMesh:
     """See the module's text."""

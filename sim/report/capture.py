@@ -1,4 +1,4 @@
-"""What a run keeps for its files, besides its evidence: requests for traces and tables, segments for the space-time diagram.
+"""What a run keeps for its files, besides its evidence: requests for traces, tables and causes, messages between hosts.
 
 Nothing is kept, and nothing costs anything, unless a file is wanted that needs it.
 """
@@ -9,7 +9,7 @@ from sim.checks.inspection import Observer, Seen
 from sim.network.fabric import SimNetwork
 from sim.network.recording import Tape, record_messages
 
-TRACES, EDGES, PAGE = "traces.otlp.jsonl", "edges.json", "report.html"
+EVENTS, TRACES, EDGES, PAGE = "events.jsonl", "traces.otlp.jsonl", "edges.json", "report.html"
 RECORDS_KEPT_MAX = 300_000  # some 700 bytes each
 
 
@@ -18,7 +18,7 @@ class Capture:
 
     def __init__(self, wanted: Iterable[str] = ()) -> None:
         names = frozenset(wanted)
-        self.requests = RequestKeeper() if names & {TRACES, EDGES, PAGE} else None
+        self.requests = RequestKeeper() if names & {EVENTS, TRACES, EDGES, PAGE} else None
         self.tape: Tape | None = None
         self._records_messages = PAGE in names
         self.observers: tuple[Observer, ...] = () if self.requests is None else (self.requests,)

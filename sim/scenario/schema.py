@@ -10,7 +10,7 @@ from sim.scenario.schema_parts import COUNT, FLAG, Schema, list_of, map_of, ref,
 from sim.scenario.schema_services import SERVICE_SECTIONS
 
 FORMAT = 1
-OUTPUT_FILES = ("result.json", "events.jsonl", "junit.xml", "traces.otlp.jsonl", "report.html")
+OUTPUT_FILES = ("result.json", "events.jsonl", "edges.json", "junit.xml", "traces.otlp.jsonl", "report.html")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # Source: RFC 9110, 9.2.2.
 IDEMPOTENT_METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")

@@ -17,11 +17,16 @@ def test_example_holds(name):
     assert result.ok, result.to_text()
 
 
-def deployed(**changes):
+def deployed(*, instances=3, **changes):
     scenario = load_scenario(CHANGES / "deploy-drained.yaml")
-    (entry,) = scenario.timeline
-    verb = attrs.evolve(entry.verb, **changes)
-    return run_scenario(attrs.evolve(scenario, timeline=(attrs.evolve(entry, verb=verb),)))
+    (entry,), (service,) = scenario.timeline, scenario.services
+    return run_scenario(
+        attrs.evolve(
+            scenario,
+            timeline=(attrs.evolve(entry, verb=attrs.evolve(entry.verb, **changes)),),
+            services=(attrs.evolve(service, instances=(("here", instances),)),),
+        )
+    )
 
 
 def broken(result):
@@ -29,7 +34,7 @@ def broken(result):
 
 
 def test_two_at_once_and_newest_first_lose_nothing_either():
-    assert not broken(deployed(at_once=2, newest_first=True))
+    assert not broken(deployed(instances=5, at_once=2, newest_first=True))
 
 
 def test_application_that_stops_before_its_sidecar_loses_requests():

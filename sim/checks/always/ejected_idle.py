@@ -1,6 +1,6 @@
 """`ejected-idle`: an endpoint that is ejected gets no request, unless its cluster panics (S7).
 
-Judged are requests of one try, whose endpoint was chosen when they began. Whether a choice was made in panic is what the
+Each try is judged by the moment at which its endpoint was chosen. Whether a choice was made in panic is what the
 cluster counts: where that count stood still between two looks, no choice was.
 """
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mesh.model.traffic import ResponseFlag
 from sim.checks.ejections import Ejections, Place
 from sim.checks.inspection import Seen
+from sim.checks.tries import tries_of
 from sim.checks.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -38,22 +39,23 @@ class EjectedIdle(Watcher):
         for one in seen:
             record = one.record
             place = one.member, record.cluster
-            if place in by_place and record.tries == 1 and not record.inbound:
+            if place in by_place and record.upstream and not record.inbound:
                 self._judge(one, place)
         self._ejections.forget_before(self.mesh.origin_s + now_s - _LONGEST_S)
 
     def _judge(self, one: Seen, place: Place) -> None:
-        began = one.record.started_at
         if ResponseFlag.DELAY_INJECTED in one.record.flags or one.record.bytes_received:
             return
         self.judged += 1
         cluster = self._ejections.cluster(place)
         slack_s = _REBUILD_S if cluster is not None and len(cluster.endpoints) > 100 else 0.0
-        for each in self._ejections.by_place[place]:
-            was_out = each.address == one.record.upstream and each.ejected_s + slack_s < began < each.returned_s
-            if was_out and not self._panicked(place, began - self.mesh.origin_s):
-                since_s = each.ejected_s - self.mesh.origin_s
-                self.note_request(f"went to {each.endpoint}, ejected at {since_s:.3f} s", one)
+        for began, upstream in tries_of(one.record):
+            for each in self._ejections.by_place[place]:
+                was_out = each.address == upstream and each.ejected_s + slack_s < began < each.returned_s
+                if was_out and not self._panicked(place, began - self.mesh.origin_s):
+                    since_s = each.ejected_s - self.mesh.origin_s
+                    self.note_request(f"went to {each.endpoint}, ejected at {since_s:.3f} s", one)
+                    return
 
     def _note_panics(self, now_s: float) -> None:
         for view in self.proxies:

@@ -4,10 +4,12 @@ Judged are requests during whose whole time the caller's configuration stayed th
 a drain gets nothing from callers that the control plane takes for up to date.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from sim.checks.inspection import Seen
+from sim.checks.tries import tries_of
 from sim.checks.watcher import Watcher
 from sim.event_log import Event
 
@@ -37,23 +39,25 @@ class EndpointsKnown(Watcher):
             member, _, record = one
             if not record.upstream:
                 continue
+            if left:
+                self._judge_left(one)
             plan = plans.at(member, record.started_at)
             if plan is None or plans.at(member, record.ended_at) is not plan:
                 continue
             addresses = plan.addresses.get(record.cluster)
             if addresses is not None:
                 judged += 1
-                if record.upstream not in addresses:
-                    self.note_request(f"went to {record.upstream}, which is no endpoint of {record.cluster}", one)
-            if left and record.upstream.partition(":")[0] in left:
-                self._judge_left(one)
+                for upstream in (record.upstream, *[each.upstream for each in record.failed_tries]):
+                    if upstream not in addresses:
+                        self.note_request(f"went to {upstream}, which is no endpoint of {record.cluster}", one)
         self.judged += judged
 
     def _judge_left(self, one: Seen) -> None:
-        name, left_s = self._left[one.record.upstream.partition(":")[0]]
-        began_s = one.record.started_at - self.mesh.origin_s
-        if began_s > left_s + DRAIN_S and not self.mesh.lagging([one.member]):
-            self.note_request(f"went to {name}, which had left the mesh at {left_s:.3f} s", one)
+        for began, upstream in tries_of(one.record):
+            name, left_s = self._left.get(upstream.partition(":")[0], ("", math.inf))
+            if began - self.mesh.origin_s > left_s + DRAIN_S and not self.mesh.lagging([one.member]):
+                self.note_request(f"went to {name}, which had left the mesh at {left_s:.3f} s", one)
+                return
 
     def _on_left(self, event: Event) -> None:
         name = event.fields["proxy"]

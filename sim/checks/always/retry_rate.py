@@ -80,7 +80,7 @@ class RetryRate(Watcher):
         in_flight = self._in_flight(key)
         paid = (sum(count for _, count, _ in looks) + in_flight) * budget.percent / 100.0
         allowed = paid + budget.rate_per_s_min * _PAID_IN_S
-        if look[0] >= _PAID_IN_S and retries > allowed + 1.0:
+        if retries > allowed + 1.0:
             self.note(
                 f"{key[0]}: {retries} retries to {key[1]} in {_SPAN_S:g} s, and {allowed:.0f} were allowed", look[0]
             )

@@ -15,7 +15,7 @@ from sim.scenario.policy_files import read_policy_file
 from sim.scenario.verb_entry import VerbEntry
 
 OVERSIZED = "oversized"
-RULE_BYTES = 400  # What one generated rule comes to in a caller's configuration, at least.
+RULE_BYTES = 1350  # What one generated rule comes to in a caller's configuration, with timeouts and retries.
 _NOT_A_ROOT = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 
 Document = dict[str, Any]

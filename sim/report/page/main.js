@@ -42,7 +42,7 @@ function start() {
   });
   if (wanted.has("from")) { Time.from = Number(wanted.get("from")); Time.to = Number(wanted.get("to")); }
   readout(null);
-  redraw();
+  for (const panel of Time.panels) panel.draw();
   if (DATA.traces.length) openTrace((DATA.traces.find((trace) => trace.why === "of a check") || DATA.traces.find((trace) => trace.failed) || DATA.traces.reduce((a, b) => (b.ms > a.ms ? b : a))).id);
   drawRest();
   if (wanted.has("t")) Time.pin(Number(wanted.get("t")));

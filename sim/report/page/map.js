@@ -92,11 +92,11 @@ function drawMap() {
     context.lineWidth = now.tcp ? 1.2 : 1.2 + 4 * Math.sqrt(Math.min(1, now.rate / busiest));
     context.setLineDash(now.tcp ? [2, 4] : []);
     context.stroke(); context.setLineDash([]); context.globalAlpha = 1;
-    if (!now.tcp && now.any) labels.push([start + (end - start) * 0.62, y1 + (y2 - y1) * 0.72, now]);
+    if (!now.tcp && now.any) labels.push([(start + end) / 2 + (end - start) * 0.08, y1 + (y2 - y1) * 0.62, now]);
   }
   context.textAlign = "center";
   for (const [x, y, now] of labels) {
-    const text = now.bad > 0.0005 ? `${share(1 - now.bad)} · ${span(now.p99)}` : span(now.p99);
+    const text = now.bad > 0.0005 ? share(1 - now.bad) : span(now.p99);
     const wide = context.measureText(text).width + 8;
     context.fillStyle = ink("panel"); context.globalAlpha = 0.85; context.fillRect(x - wide / 2, y - 8, wide, 16);
     context.globalAlpha = 1; context.fillStyle = ink(now.bad > 0.0005 ? health(now.bad) : "soft"); context.fillText(text, x, y);

@@ -191,6 +191,14 @@ timeline: [{at: 5s, apply: later.yaml}]
     assert (finding["file"], finding["line"]) == (str(tmp_path / "later.yaml"), 10)
 
 
+def test_every_variant_of_a_scenario_must_be_readable(mesh: Mesh, tmp_path: Path) -> None:
+    first = (EXAMPLES / "first.yaml").read_text().partition("---")[0]
+    file = write(tmp_path, first + "variants: {plain: {}, other: {set: {services.stock.queu: 3}}}\n", "two.yaml")
+    result = mesh("check", str(file))
+    assert result.code == 2
+    assert "variants.other.set[services.stock.queu]" in result.stderr
+
+
 def test_first_example_is_clean(mesh: Mesh) -> None:
     assert codes(mesh("check", EXAMPLES / "first.yaml", "-o", "json").stdout) == []
 

@@ -1,7 +1,11 @@
 """What operators do, or meet, in an emergency: roots replaced, tokens taken back, no signer, too much configuration."""
 
+import random
+
 import pytest
 import trio
+from memory_store import KEY
+from memory_world import EPOCH_S
 from scene import IDENTITY, MESH, TIMEOUT, Scene, dataplane, in_virtual_time, resources
 
 from mesh.config.snapshot import IdentityPart, Snapshot, TrustPart
@@ -13,7 +17,7 @@ from mesh.control.proxy_stream import StreamLimits
 from mesh.control.store.values import Put
 from mesh.identity.certificate import KeyType, decode_chain
 from mesh.identity.token_authority import TokenKind, revocations_secret
-from mesh.identity.tokens import DataplaneClaims
+from mesh.identity.tokens import TokenVerifier, issue_dataplane_token
 from mesh.model.errors import ConfigError, IdentityError
 from mesh.model.names import SpiffeId
 
@@ -84,9 +88,11 @@ async def test_there_is_no_root_to_replace_before_somebody_needs_one(scene: Scen
 @in_virtual_time
 async def test_revoked_token_ends_the_stream_and_no_other(scene: Scene) -> None:
     plane = await scene.start_control_plane(*resources(MESH))
-    web, cart = scene.start_sidecar(dataplane("web-1", 1)), scene.start_sidecar(dataplane("cart-1", 2))
+    web = scene.start_sidecar(dataplane("web-1", 1), token=_token("web", 1))
+    cart = scene.start_sidecar(dataplane("cart-1", 2), token=_token("cart", 2))
     await trio.sleep(1.0)
-    await _revoke(plane, _claims(plane, "web-1").token_id)
+    verifier = TokenVerifier({"1": KEY.public_key})
+    await _revoke(plane, verifier.verify_dataplane(_token("web", 1), now=EPOCH_S).token_id)
     await trio.sleep(3.0)
     assert not web.client.status().connected and "revoked" in web.client.status().last_error
     assert cart.client.status().connected
@@ -155,10 +161,10 @@ def _roots(snapshot: Snapshot) -> tuple[str, ...]:
     return part.roots_pem
 
 
-def _claims(plane: ControlPlane, name: str) -> DataplaneClaims:
-    members = plane._members
-    (claims,) = [each for each in members._claims_by_session.values() if each.name in ("", name)]
-    return claims
+def _token(workload: str, seed: int) -> str:
+    return issue_dataplane_token(
+        KEY, mesh="retail", workload=workload, lifetime_s=86400.0, now=EPOCH_S, random=random.Random(seed)
+    )
 
 
 async def _revoke(plane: ControlPlane, *token_ids: str) -> None:

@@ -1,14 +1,18 @@
 """Hosts that stand still or are slow: what runs there is late, in the order in which it came."""
 
+from typing import Any
+
+import hypothesis.strategies as st
 import pytest
 import trio
+from hypothesis import given, settings
 
 from mesh.model.errors import ConnectFailed, DeadlineExceeded
 from mesh.model.names import Address
 from mesh.runtime.environment import Connection
 from sim.host import Host
 from sim.network.streams import BACKLOG_MAX
-from sim.processor import PUMP_STEP_S, TASK_STEP_S
+from sim.processor import PUMP_STEP_S, TASK_STEP_S, Processor
 from tests.sim.kernel.simulated_pair import SimulatedPair, echo_server, make_pair
 
 Log = list[tuple[float, str]]
@@ -226,3 +230,103 @@ def test_a_crash_tells_peers_and_keeps_what_was_written() -> None:
         await pair.connect()
 
     make_pair(server=server).run(body)
+
+
+TICK_S = 0.01
+Course = list[tuple[str, float]]
+
+
+def ticks_while_paused(course: Course) -> list[float]:
+    """Let a host tick in all ways that there are while it is paused, slowed and cut off; return when it should not have.
+
+    Raises: AssertionError when something ticks no more, or less often, when all is over.
+    """
+    ticks: list[tuple[float, str]] = []
+    asleep: list[tuple[float, float]] = []
+
+    async def server(host: Host) -> None:
+        reactor = host.environment.reactor
+
+        async def task() -> None:
+            while True:
+                await trio.sleep(TICK_S)
+                ticks.append((trio.current_time(), "task"))
+
+        async def pump() -> None:
+            while True:
+                await reactor.sleep(TICK_S)
+                ticks.append((reactor.now(), "pump"))
+
+        def timer() -> None:
+            ticks.append((reactor.now(), "timer"))
+            reactor.call_at(reactor.now() + TICK_S, timer)
+
+        reactor.start(pump(), name="pump")
+        timer()
+        await task()
+
+    async def body(pair: SimulatedPair) -> None:
+        host, since = pair.server, 0.0
+        await trio.sleep(0.1001)
+        for what, seconds in course:
+            was = host.processor.paused
+            match what:
+                case "pause":
+                    host.pause()
+                case "resume" if was:
+                    host.resume()
+                case "slow":
+                    host.processor.slow_down(3.0)
+                case "quick" if host.processor.slow:
+                    host.processor.speed_up(3.0)
+                case "cut":
+                    host.restart()
+            if host.processor.paused and not was:
+                since = trio.current_time()
+            elif was and not host.processor.paused:
+                asleep.append((since, trio.current_time()))
+            await trio.sleep(seconds)
+        while host.processor.paused:
+            host.resume()
+        while host.processor.slow:
+            host.processor.speed_up(3.0)
+        asleep.append((since, trio.current_time()) if was_asleep(course) else (0.0, 0.0))
+        began = trio.current_time() + 0.05
+        await trio.sleep(0.3)
+        for what in ("task", "pump", "timer"):
+            assert 23 <= sum(at >= began and which == what for at, which in ticks) <= 26
+
+    make_pair(server=server).run(body)
+    return [at for at, _ in ticks if any(begin < at < end for begin, end in asleep)]
+
+
+def was_asleep(course: Course) -> bool:
+    """Say whether a course leaves its host paused."""
+    pauses = 0
+    for what, _ in course:
+        pauses = 0 if what == "cut" else max(0, pauses + {"pause": 1, "resume": -1}.get(what, 0))
+    return pauses > 0
+
+
+COURSES = st.lists(
+    st.tuples(st.sampled_from(["pause", "resume", "slow", "quick", "cut"]), st.sampled_from([0.0, 0.003, 0.0251, 0.1])),
+    max_size=8,
+)
+
+
+@given(course=COURSES)
+@settings(max_examples=60, deadline=None)
+def test_nothing_runs_during_a_pause_and_everything_goes_on_after_it(course: Course) -> None:
+    assert ticks_while_paused(course) == []
+
+
+@pytest.mark.parametrize("planted", ["timer", "withholds"])
+def test_the_property_finds_a_gate_that_leaks(planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: timers, or tasks, are not asked whether the host is paused. Each showed in the ticks of the first pause."""
+    leaks: dict[str, Any] = {
+        "timer": lambda self, run, argument: run(argument),
+        "withholds": lambda self, task: False,
+    }
+    monkeypatch.setattr(Processor, planted, leaks[planted])
+    monkeypatch.setattr("sim.processor.deadlines_within", lambda root: {})
+    assert ticks_while_paused([("pause", 0.1), ("resume", 0.1)])

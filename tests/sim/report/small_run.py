@@ -26,11 +26,21 @@ checks:
   - {name: quick, expect: max(look) < 90ms, window: 1s}
   - {name: answered, expect: success(look) >= 90%}
 ---
-{type: MeshRetry, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {http: {numRetries: 2, perTryTimeout: 100ms, retryOn: [5xx, Reset, HttpMethodGet]}}}]}}
+type: MeshRetry
+name: all
+spec:
+  to:
+    - targetRef: {kind: Mesh}
+      default: {http: {numRetries: 2, perTryTimeout: 100ms, retryOn: [5xx, Reset, HttpMethodGet]}}
 ---
 {type: MeshTimeout, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {connectionTimeout: 100ms}}]}}
 ---
-{type: MeshCircuitBreaker, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {outlierDetection: {maxEjectionPercent: 50, detectors: {totalFailures: {consecutive: 3}}}}}]}}
+type: MeshCircuitBreaker
+name: all
+spec:
+  to:
+    - targetRef: {kind: Mesh}
+      default: {outlierDetection: {maxEjectionPercent: 50, detectors: {totalFailures: {consecutive: 3}}}}
 """
 
 

@@ -206,7 +206,7 @@ def test_expression_is_kept_with_its_subject(loader):
         ("timeline: [{at: 1s, partition: [a, x]}]", [], "unknown zone, service or instance 'x'"),
         ("timeline: [{at: 1s, partition: [a, a]}]", [], "must be two different sides"),
         ("timeline: [{at: 1s, kill: web, slow: web, factor: 2}]", [], "one entry does one thing, not kill and slow"),
-        ("timeline: [{at: 1s, kill: web-9}]", [], "unknown service or instance 'web-9' (did you mean"),
+        ("timeline: [{at: 1s, kill: web-9}]", [], "service or instance 'web-9' (did you mean"),
         ("timeline: [{at: 1s, kill: stock, zone: b}]", [], "'stock' has no instances in 'b'"),
         ("timeline: [{at: 2m, kill: web}]", [], "is past the end of the run (60s)"),
         ("timeline: [{at: 1s, apply: nowhere.yaml}]", [], "cannot read 'nowhere.yaml': No such file or directory"),
@@ -228,7 +228,7 @@ def test_expression_is_kept_with_its_subject(loader):
         ("checks: [{builtin: recover, within: 3s}]", [], "unknown builtin 'recover' (did you mean 'recovers'?)"),
         ("checks: [{builtin: recovers}]", [], "'within' is missing"),
         ("checks: [{builtin: no-double-delivery, to: web GET /}]", [], "is no endpoint with idempotent: false"),
-        ("timeline: [{at: 1s, fail: db, errors: {503: 1%}}]", [], "only http services answer with errors; 'db' is a"),
+        ("timeline: [{at: 1s, fail: db, errors: {503: 1%}}]", [], "fail is for http services; 'db' is a"),
         ("timeline: [{at: 1s, fail: web-1, errors: {200: 1%}}]", [], "unknown error '200'"),
         ("timeline: [{at: 1s, fail: web}]", [], "'errors' is missing"),
         ("", [("[GET web/]", "[{request: GET wep/}]")], "unknown service 'wep' (did you mean 'web'?)"),
@@ -260,6 +260,55 @@ def test_expression_is_kept_with_its_subject(loader):
             "belongs to mesh 'other', the scenario to 'default'",
         ),
         ("---\n{type: MeshTLS, name: x, spek: 1}", [], "spek"),
+        ("", [("{call: stock POST /take}", "{call: stock POST /take, retries: 0}")], "must be at least 1, not 0"),
+        (
+            "",
+            [("{call: stock POST /take}", "{call: stock POST /take, retries: {count: 2, when: [5x]}}")],
+            "'5x' is nothing to retry on (write 5xx, reset, timeout or a status from 400 to 599)",
+        ),
+        (
+            "",
+            [
+                (
+                    "{call: stock POST /take}",
+                    "{call: stock POST /take, retries: {count: 2, backoff: {base: 2s, max: 1s}}}",
+                )
+            ],
+            "must not be below base",
+        ),
+        ("", [("{call: db SELECT things}", "{call: db SELECT things, cached: {hit: 5%}}")], "'keys' is missing"),
+        (
+            "",
+            [("{call: db SELECT things}", "{call: db SELECT things, cached: {keys: 9, in: stock}}")],
+            "a cache is a redis service; 'stock' is a http service",
+        ),
+        ("", [("{work: 1ms},", "{work: 1ms, shared: true},")], "says how a lock is held; there is no lock"),
+        ("", [("{call: db SELECT things}", "{call: db SELECT things, body: x}")], "bodies are for HTTP"),
+        (
+            "",
+            [("stock:\n    instances: {a: 1}", "stock:\n    instances: {a: 1}\n    pools: {web: 3}")],
+            "pools are for databases; 'web' is a http service (databases: db)",
+        ),
+        (
+            "",
+            [("stock:\n    instances: {a: 1}", "stock:\n    instances: {a: 1}\n    locks: true")],
+            "has tables to lock",
+        ),
+        (
+            "",
+            [("stock:\n    instances: {a: 1}", "stock:\n    instances: {a: 1}\n    connections: 3")],
+            "'connections' is of databases",
+        ),
+        (
+            "",
+            [
+                (
+                    "stock:\n    instances: {a: 1}",
+                    "stock:\n    instances: {a: 1}\n    autoscale: {target: 50%, max: 3, metric: gpu}",
+                )
+            ],
+            "unknown value 'gpu' (did you mean 'cpu'?)",
+        ),
         ("---\n{type: RateLimit, name: x}", [], "RateLimit is gone since Kuma 3.0"),
     ],
 )

@@ -138,8 +138,8 @@ class FakeReactor:
 class LockMachine(RuleBasedStateMachine):
     """A read-write lock against a list in the order of arrival: whoever is at its front, and readers behind a reader, have it.
 
-    Planted: `ReadWriteLock.acquire` without `not self._queue and` (readers overtake waiting writers); it said
-    `assert [1] == [1, 3]` after acquire(shared), acquire(writer), acquire(shared).
+    Planted (and planted again below): `ReadWriteLock.acquire` without `not self._queue and`, so that readers overtake waiting
+    writers; it said `assert [2, 4] == [2]`: a reader had it together with one who came before a waiting writer.
     """
 
     def __init__(self):

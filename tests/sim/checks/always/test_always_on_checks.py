@@ -9,13 +9,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
-from mesh.config.snapshot import ClusterEndpoints
 from mesh.control.publisher import Publisher
-from mesh.discovery.session import Session
+from mesh.discovery.messages import Ack
 from mesh.discovery.subscription import Subscription
 from mesh.identity.rotation import IdentityHolder
-from mesh.model.names import Address
 from mesh.policy.authorization import Authorizer, Decision, Verdict
 from mesh.policy.circuit_breaking import CircuitBreaker
 from mesh.policy.outlier_detection import OutlierDetector
@@ -44,15 +43,25 @@ services:
   stock: {instances: {here: 3}, endpoints: {GET /: {steps: [{work: 5ms}]}}}
   orders: {instances: {here: 2}, endpoints: {GET /: {steps: [{work: 2ms}]}}}
   safe: {instances: {here: 1}, endpoints: {GET /: {}}}
+  news: {instances: {here: 1}, endpoints: {GET /: {}}}
 workload:
+  readers: {rate: 15/s, journeys: {read: [GET news/]}}
   users: {rate: 30/s, journeys: {look: [GET web/], buy: [POST web/]}, mix: {look: 70, buy: 30}}
   stranger: {rate: 5/s, journeys: {pry: [GET safe/]}}
 timeline:
   - {at: 3s, for: 6s, fail: stock-1, errors: {503: 100%}}
   - {at: 4s, for: 3s, slow: orders, factor: 1000}
+  - {at: 8s, for: 3s, fail: orders, errors: {503: 100%}}
   - {at: 11s, scale: stock, to: {here: 2}}
+  - {at: 13s, for: 2s, fail: stock, errors: {503: 100%}, name: all-fail}
 ---
-{type: MeshIdentity, name: i, spec: {selector: {dataplane: {matchLabels: {}}}, provider: {type: Bundled, bundled: {insecureAllowSelfSigned: true, autogenerate: {enabled: true}, certificateParameters: {expiry: 1m}}}}}
+type: MeshIdentity
+name: i
+spec:
+  selector: {dataplane: {matchLabels: {}}}
+  provider:
+    type: Bundled
+    bundled: {insecureAllowSelfSigned: true, autogenerate: {enabled: true}, certificateParameters: {expiry: 1m}}
 ---
 type: MeshTrafficPermission
 name: members
@@ -73,9 +82,11 @@ name: bounded
 spec:
   to:
     - targetRef: {kind: MeshService, labels: {kuma.io/display-name: stock}}
-      default: {http: {numRetries: 2, retryOn: [5xx], backOff: {baseInterval: 20ms}, retryBudget: {percent: 20, minConcurrency: 2}}}
+      default:
+        http:
+          {numRetries: 2, retryOn: [5xx], backOff: {baseInterval: 20ms}, retryBudget: {percent: 20, minConcurrency: 2}}
     - targetRef: {kind: MeshService, labels: {kuma.io/display-name: orders}}
-      default: {http: {numRetries: 3, perTryTimeout: 200ms, retryOn: [5xx], retryBudget: {percent: 10, ratePerSecond: 1}}}
+      default: {http: {numRetries: 3, perTryTimeout: 900ms, retryOn: [5xx], retryBudget: {percent: 10, ratePerSecond: 1}}}
 ---
 type: MeshCircuitBreaker
 name: outliers
@@ -83,14 +94,15 @@ spec:
   to:
     - targetRef: {kind: Mesh}
       default:
-        connectionLimits: {maxRequests: 8, maxPendingRequests: 8}
-        outlierDetection: {interval: 1s, baseEjectionTime: 3s, maxEjectionPercent: 40, detectors: {totalFailures: {consecutive: 3}}}
+        connectionLimits: {maxRequests: 5, maxPendingRequests: 5}
+        outlierDetection:
+          {interval: 1s, baseEjectionTime: 3s, maxEjectionPercent: 40, detectors: {totalFailures: {consecutive: 3}}}
 ---
 type: MeshRateLimit
-name: orders
+name: ten-a-second
 spec:
-  targetRef: {kind: Dataplane, labels: {kuma.io/workload: orders}}
-  rules: [{default: {local: {http: {requestRate: {num: 4, interval: 1s}}}}}]
+  targetRef: {kind: Dataplane, labels: {kuma.io/workload: news}}
+  rules: [{default: {local: {http: {requestRate: {num: 10, interval: 1s}}}}}]
 """
 
 
@@ -153,7 +165,7 @@ def take_older_version(monkeypatch):
         answer = accept(self, candidate)
         versions = held.setdefault(id(self), [])
         versions.append(answer.version)
-        return attrs.evolve(answer, version=versions[0]) if len(versions) > 2 else answer
+        return Ack(version=versions[0], nonce=answer.nonce) if len(versions) > 2 else answer
 
     monkeypatch.setattr(Subscription, "accept", stale)
 
@@ -365,5 +377,15 @@ def test_certificate_that_nobody_renews_is_found(monkeypatch):
     assert "nothing has renewed it" in verdict.detail
 
 
-def test_endpoint_that_has_left_the_mesh_must_get_nothing(monkeypatch):
-    """A caller that the control plane believes to be up to date still asks an instance that has gone."""
+def test_request_to_who_has_left_the_mesh_is_found(monkeypatch):
+    mesh_changed = Publisher.mesh_changed
+
+    def tell_nobody(self, mesh):
+        if trio.current_time() < 10.0:
+            mesh_changed(self, mesh)
+
+    monkeypatch.setattr(Publisher, "mesh_changed", tell_nobody)
+    nobody_ejected = SCENARIO.replace("consecutive: 3", "consecutive: 1000")
+    verdict = verdicts(run(nobody_ejected.replace("duration: 16s", "duration: 30s")))["endpoints-known"]
+    assert "which had left the mesh at" in verdict.detail
+    assert verdict.trace

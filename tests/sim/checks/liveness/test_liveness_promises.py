@@ -2,11 +2,14 @@
 
 from types import SimpleNamespace as Thing
 
+import attrs
 import pytest
 
 from mesh.policy.load_balancing import Balancer
+from sim.checks.inspection import Seen
 from sim.checks.liveness.certificates import CertificatesRotate
 from sim.checks.liveness.core_serves import CoreServes
+from sim.checks.liveness.goodput import GoodputReturns
 from sim.checks.liveness.reconnects import ReconnectsDecay
 from sim.checks.liveness.shares import FairShares
 from sim.checks.liveness.streams import StreamsProgress
@@ -176,3 +179,43 @@ def test_service_that_nobody_reaches_any_more_is_named(mesh):
     assert CoreServes(mesh).pending(160.0, CORE) == "no request reached web for 10s"
     mesh.served("web-2", since_s=150, until_s=160)
     assert CoreServes(mesh).pending(160.0, CORE) == ""
+
+
+# Goodput.
+
+
+def goodput(mesh, *, then_good=10, then_tries=1, then_waiting=0, permanent=()):
+    """Let ten journeys and requests end each second; from 100 s on as said."""
+    journeys, places = [], Thing(busy=0, working=0)
+    mesh.evidence.users = Thing(journeys=journeys)
+    for member in mesh.members.values():
+        member.service = Thing(places=places)
+    promise = GoodputReturns(mesh)
+    for now_s in range(1, 161):
+        late = now_s > 100
+        journeys.extend(Thing(ok=not late or number < then_good) for number in range(10))
+        places.busy = then_waiting if late else 0
+        tries = then_tries if late else 1
+        record = Thing(inbound=False, method=b"GET", tries=tries, status=200, request_id=b"", traceparent=b"")
+        promise.observe(float(now_s), [Seen("edge", "edge", record)] * 10)
+    return promise.pending(160.0, attrs.evolve(CORE, permanent=permanent))
+
+
+def test_goodput_at_its_baseline_is_fine(mesh):
+    assert goodput(mesh) == ""
+
+
+@pytest.mark.parametrize(
+    ("then", "found"),
+    [
+        ({"then_good": 8}, "success is 80.0%, was 100.0%"),
+        ({"then_tries": 2}, "a request takes 2.00 tries, took 1.00"),
+        ({"then_waiting": 4}, "12 requests wait in queues, at most 0 did"),
+    ],
+)
+def test_metastable_states_are_named(mesh, then, found):
+    assert goodput(mesh, **then) == found
+
+
+def test_tries_may_stay_up_while_somebody_outside_stays_broken(mesh):
+    assert goodput(mesh, then_tries=2, permanent=("kill web-9",)) == ""
