@@ -22,7 +22,8 @@ class RolloutPlan:
     """How instances are replaced. Spans in seconds.
 
     `drains`: a sidecar finishes what is under way before it ends, and tells the others. `application_first`: the application
-    ends before that. `starts_after_s`: how long the new program takes to start; the host is there meanwhile.
+    ends before that. `settle_s`: how long a
+    draining sidecar takes requests at least (None: as its settings say). `starts_after_s`: how long the new program takes to start; the host is there meanwhile.
     """
 
     at_once: int = 1
@@ -30,6 +31,7 @@ class RolloutPlan:
     application_first: bool = False
     newest_first: bool = False
     pause_s: float = 0.0
+    settle_s: float | None = None
     starts_after_s: float = 1.0
 
 
@@ -53,7 +55,7 @@ async def _replace(member: "Member", plan: RolloutPlan) -> None:
     if plan.application_first and member.application is not None:
         member.application.crash()
     if plan.drains and member.host.alive and member.sidecar is not None:
-        await member.sidecar.drain()
+        await member.sidecar.drain(plan.settle_s)
     await member.host.stop()
     member.starts_after_s = plan.starts_after_s
     member.host.start_if_off()

@@ -61,6 +61,11 @@ STATE_FOLDER = "sidecar"
 @click.option("--access-log", default="-", help="A file, - for standard output (default), or off.")
 @click.option("--admin", default=None, metavar="IP:PORT", help="Serve /ready, /clusters, /stats, /config_dump.")
 @click.option("--drain-time", default="30s", help="Longest wait for requests under way at the end.")
+@click.option(
+    "--drain-settle",
+    default="1s",
+    help="Go on taking requests for so long at the end: until the slowest caller has heard of it.",
+)
 @with_log_options
 def command(
     dataplane_file: Path | None,
@@ -73,6 +78,7 @@ def command(
     access_log: str,
     admin: str | None,
     drain_time: str,
+    drain_settle: str,
     log_level: str,
     log_form: str,
 ) -> int:
@@ -95,6 +101,7 @@ def command(
     if who.is_right and token.is_right:
         inputs.refuse(who.value.mismatches(token_file, token.value[1]))
     drain_s = inputs.read(read_duration, drain_time, option="--drain-time")
+    drain_settle_s = inputs.read(read_duration, drain_settle, option="--drain-settle")
     given_admin = None if admin is None else inputs.read(_parse_admin, admin)
     if data_dir is not None:
         inputs.read(check_data_folder, Path(data_dir))
@@ -131,6 +138,7 @@ def command(
                 probes=probes_of(dataplane),
                 admin=_admin_of(dataplane) if given_admin is None else given_admin.value,
                 drain_s=drain_s.value,
+                drain_settle_s=drain_settle_s.value,
             ),
         )
         nursery.start_soon(sidecar.run)

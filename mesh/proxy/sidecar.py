@@ -34,18 +34,23 @@ TICK_S = 1.0
 REREAD_S = 5.0  # How often certificates that lie on this host are looked at again.
 # With pauses of up to 10 s this limit is never reached: whatever goes wrong with configuration, requests go on.
 NEVER_GIVE_UP = RestartPolicy(backoff_s_max=10.0, restarts_max=1000)
-DRAIN_SETTLE_S = 1.0  # Others hear of our leaving within this time, and until then may still send requests.
+DRAIN_SETTLE_S = 1.0  # Others usually hear of our leaving within this time, and until then may still send requests.
 
 
 @attrs.frozen(kw_only=True)
 class SidecarSettings:
-    """What a sidecar is started with; all else comes from the control plane."""
+    """What a sidecar is started with; all else comes from the control plane.
+
+    `drain_s`: how long a drain may take at most; `drain_settle_s`: how long it takes requests at least, which is to be longer
+    than the slowest caller takes to hear of its leaving.
+    """
 
     control_plane: ControlPlaneClientSettings
     records: RecordSink
     probes: tuple[ProbeSettings, ...] = ()
     admin: Address | None = None
     drain_s: float = 30.0
+    drain_settle_s: float = DRAIN_SETTLE_S
 
 
 class Sidecar:
@@ -109,15 +114,20 @@ class Sidecar:
     def _listen_admin(self, address: Address) -> ReactorListener:
         return self._env.reactor.listen(address, Admin(self).serve)
 
-    async def drain(self) -> None:
-        """Say that we leave, finish what is under way, then stop listening. Bounded by `drain_s`."""
+    async def drain(self, settle_s: float | None = None) -> None:
+        """Say that we leave, finish what is under way, then stop listening. Bounded by `drain_s`.
+
+        `settle_s` goes before the settings' `drain_settle_s`: this time there is a reason to leave sooner, or later.
+        """
+        if settle_s is None:
+            settle_s = self._settings.drain_settle_s
         self._env.log.info("sidecar.draining", in_flight=self.drain_state.in_flight, drain_s=self._settings.drain_s)
         deadline = trio.current_time() + self._settings.drain_s
         self.drain_state.begin()
         for listener in self._listeners.values():
             if listener.plan.handle.inbound:
                 self.client.report_health(listener.plan.name, False)
-        await trio.sleep(min(DRAIN_SETTLE_S, self._settings.drain_s))
+        await trio.sleep(min(settle_s, self._settings.drain_s))
         finished = await self.drain_state.wait_idle(deadline)
         for listener in self._listeners.values():
             listener.close()

@@ -169,6 +169,11 @@ class Plans:
         span = self._before.get(member)
         return span.plan if span is not None and span.since <= moment <= span.until else None
 
+    def since(self, member: str, moment: float) -> ProxyPlan | None:
+        """Return what certainly was in force at a proxy from a moment on, until now; None: nobody can say."""
+        span = self._now.get(member)
+        return span.plan if span is not None and moment >= span.since else None
+
     def steady(self, member: str) -> ProxyPlan | None:
         """Return what was in force all the time since the look before this one; None: it has changed."""
         span = self._now.get(member)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.local.reach import DONE_ON_PROCESSES
+
 ROOT = Path(__file__).parents[2]
 SCENARIO = """
 type: Scenario
@@ -33,6 +35,30 @@ checks:
 ---
 {type: MeshCircuitBreaker, name: all, spec: {to: [{targetRef: {kind: Mesh}, default: {outlierDetection: {maxEjectionPercent: 50, detectors: {totalFailures: {consecutive: 3}}}}}]}}
 """  # noqa: E501
+
+
+EVERY_VERB = """
+timeline:
+  - {at: 4s, for: 2s, slow: stock, factor: 3}
+  - {at: 6s, for: 2s, fail: stock-1, errors: {503: 50%}}
+  - {at: 8s, for: 2s, grey: stock-1, factor: 3, share: 50%}
+  - {at: 10s, for: 2s, fail-fast: stock-1, errors: {503: 100%}}
+  - {at: 12s, for: 1s, stuck: stock-1}
+  - {at: 14s, for: 2s, pause: stock-2}
+  - {at: 16s, apply: timeout.yaml}
+  - {at: 17s, scale: stock, to: {here: 3}}
+  - {at: 18s, for: 2s, control-plane: down}
+  - {at: 23s, cp-restart: graceful, restart_after: 1s}
+  - {at: 26s, scale: stock, to: {here: 2}}
+  - {at: 27s, kill: stock-1, restart_after: 2s}
+checks:
+  - {name: looking-works, expect: success(look) >= 70%}
+"""
+TIMEOUT = """
+type: MeshTimeout
+name: all
+spec: {to: [{targetRef: {kind: Mesh}, default: {http: {requestTimeout: 3s}}}]}
+"""
 
 
 def mesh(*arguments: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
@@ -105,6 +131,18 @@ def test_the_run_leaves_its_files_and_the_logs_of_its_processes(runs: Path) -> N
     events = [json.loads(line) for line in (runs / "local" / "events.jsonl").read_text().splitlines()]
     kinds = [event["kind"] for event in events]
     assert kinds.index("host.killed") < len(kinds) - 1 - kinds[::-1].index("host.started")
+
+
+@pytest.mark.slow
+def test_every_verb_that_processes_are_said_to_carry_out_bites(tmp_path: Path) -> None:
+    head, _, rest = SCENARIO.replace("duration: 16s", "duration: 31s").partition("timeline:")
+    (tmp_path / "timeout.yaml").write_text(TIMEOUT)
+    file = tmp_path / "verbs.yaml"
+    file.write_text(head + EVERY_VERB.lstrip() + rest[rest.index("---") :])
+    assert all(f" {word}: " in EVERY_VERB for word in DONE_ON_PROCESSES)
+    ended = mesh("run", str(file), "--on", "local")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "touched nothing" not in ended.stdout
 
 
 def test_what_cannot_be_done_is_told_before_the_start(tmp_path: Path) -> None:

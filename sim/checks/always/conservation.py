@@ -1,6 +1,6 @@
 """`conservation`: what arrived is what was completed and what is under way, at users, sidecars and services (S1).
 
-At each look, for everybody in one life: journeys begun = ended + under way; requests at a sidecar's listeners = those that left a
+Every few looks, for everybody in one life: journeys begun = ended + under way; requests at a sidecar's listeners = those that left a
 record + those in flight. A life that ends, and a listener
 that goes, begin a new account; so does another configuration, by which a listener may have gone and come back.
 """
@@ -16,6 +16,9 @@ from sim.checks.watcher import Watcher
 
 if TYPE_CHECKING:
     from sim.assembly import SimulatedMesh
+
+
+_EVERY_LOOKS = 3
 
 
 class _Account(NamedTuple):
@@ -34,12 +37,23 @@ class Conservation(Watcher):
     def __init__(self, mesh: "SimulatedMesh") -> None:
         super().__init__(mesh)
         self._accounts: dict[str, _Account] = {}
+        self._ended: Counter[str] = Counter()
+        self._looks = 0
         self._users_lost = False
         for kind in ("host.killed", "host.crashed"):
             mesh.world.log.on(kind, lambda event: self._on_ended(event.host))
 
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
-        ended = Counter([one.member for one in seen if one.record.method or one.record.status])
+        self._ended.update([one.member for one in seen if one.record.method or one.record.status])
+        self._looks += 1
+        if self._looks % _EVERY_LOOKS == 0:
+            self._compare(now_s)
+
+    def finish(self, now_s: float) -> None:
+        self._compare(now_s)
+
+    def _compare(self, now_s: float) -> None:
+        ended, self._ended = self._ended, Counter()
         for view in self.proxies:
             self._look_at(view, ended[view.member], now_s)
         self._count_journeys(now_s)

@@ -41,10 +41,8 @@ class EndpointsKnown(Watcher):
                 continue
             if left:
                 self._judge_left(one)
-            plan = plans.at(member, record.started_at)
-            if plan is None or plans.at(member, record.ended_at) is not plan:
-                continue
-            addresses = plan.addresses.get(record.cluster)
+            plan = plans.since(member, record.started_at)
+            addresses = None if plan is None else plan.addresses.get(record.cluster)
             if addresses is not None:
                 judged += 1
                 for upstream in (record.upstream, *[each.upstream for each in record.failed_tries]):

@@ -17,7 +17,7 @@ from sim.checks.watcher import Watcher
 if TYPE_CHECKING:
     from sim.assembly import SimulatedMesh
 
-_EVERY_LOOKS = 5
+_EVERY_LOOKS = 10
 
 Group = bool | str  # a direction (inbound: True), or a cluster's name
 
@@ -39,13 +39,16 @@ class Telemetry(Watcher):
     def __init__(self, mesh: "SimulatedMesh") -> None:
         super().__init__(mesh)
         self._accounts: dict[str, _Account] = {}
-        self._seen: list[Sequence[Seen]] = []
+        self._looks = 0
+        self._recorded: Counter[tuple[str, bool, str, int]] = Counter()  # by proxy, direction, cluster, status
         self._applied: Counter[str] = Counter()
         mesh.world.log.on("configuration.applied", lambda event: self._applied.update((event.host,)))
 
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
-        self._seen.append(seen)
-        if len(self._seen) >= _EVERY_LOOKS:
+        records = [(one.member, one.record) for one in seen if one.record.method or one.record.status]
+        self._recorded.update([(member, each.inbound, each.cluster, each.status) for member, each in records])
+        self._looks += 1
+        if self._looks % _EVERY_LOOKS == 0:
             self._compare(now_s)
 
     def finish(self, now_s: float) -> None:
@@ -53,7 +56,6 @@ class Telemetry(Watcher):
 
     def _compare(self, now_s: float) -> None:
         by_member = self._counted()
-        self._seen = []
         for view in self.proxies:
             shape = tuple([listener.address for listener in view.listeners]), tuple([c.name for c in view.clusters])
             counted, account = _counters(view), self._accounts.get(view.member)
@@ -71,14 +73,7 @@ class Telemetry(Watcher):
 
     def _counted(self) -> dict[str, dict[Group, Counter[int]]]:
         """Return how requests ended that left a record: `{proxy: {group: {status: count}}}`."""
-        plain = Counter(
-            [
-                (one.member, one.record.inbound, one.record.cluster, one.record.status)
-                for seen in self._seen
-                for one in seen
-                if one.record.method or one.record.status
-            ]
-        )
+        plain, self._recorded = self._recorded, Counter()
         found: dict[str, dict[Group, Counter[int]]] = {}
         for (member, inbound, cluster, status), count in plain.items():
             groups = found.setdefault(member, {})

@@ -2,7 +2,8 @@
 
 With `drain` (the default) a sidecar says that it leaves, finishes what is under way and then ends: no request is lost. Without,
 program and sidecar just end: connections break, and until the others hear of it they knock at a closed port. The one in
-production who does that calls it a burst of 503 with every release. `stops_first: application` is the other classic: the
+production who does that calls it a burst of 503 with every release. `settle` is how long a draining sidecar goes on taking
+requests, so that its callers have the time to hear of it: a preStop hook that sleeps. `stops_first: application` is the other classic: the
 application obeys the signal at once while its sidecar still takes requests.
 Source: istio/istio#7665; Kubernetes Pod termination.
 """
@@ -34,6 +35,7 @@ class Deploy(Verb):
         "zone": ZONE,
         "drain": FLAG | {"description": "finish what is under way first; true"},
         "at_once": {"type": "integer", "minimum": 1},
+        "settle": ref("span") | {"description": "take requests for so long after saying so; 1s"},
         "order": {"enum": ["oldest-first", "newest-first"]},
         "stops_first": {"enum": ["sidecar", "application"]},
         "between": ref("span") | {"description": "the pause between one batch and the next"},
@@ -49,6 +51,7 @@ class Deploy(Verb):
     newest_first: bool = False
     application_first: bool = False
     pause_s: float = 0.0
+    settle_s: float | None = None
     starts_after_s: float = _STARTS_AFTER_S
 
     @classmethod
@@ -64,6 +67,7 @@ class Deploy(Verb):
             at_once=cursors["at_once"].count(least=1) if "at_once" in entry else 1,
             newest_first=order == "newest-first",
             application_first=first == "application",
+            settle_s=cursors["settle"].span() if "settle" in entry else None,
             pause_s=cursors["between"].span() if "between" in entry else 0.0,
             starts_after_s=cursors["start"].span() if "start" in entry else _STARTS_AFTER_S,
         )
@@ -79,6 +83,7 @@ class Deploy(Verb):
             application_first=self.application_first,
             newest_first=self.newest_first,
             pause_s=self.pause_s,
+            settle_s=self.settle_s,
             starts_after_s=self.starts_after_s,
         )
         mesh.world.start_task(roll_out, mesh, members, plan, name=name)
