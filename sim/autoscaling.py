@@ -23,7 +23,9 @@ async def keep_scaled(mesh: SimulatedMesh, service: Service, config: Autoscale) 
             continue
         mesh.world.log.record("service.scaling", "autoscaler", service=service.name, instances=wanted)
         if wanted < len(present):
-            await mesh.stop_instance(present[-1])
+            # Not waited for: how long it drains must not blind the autoscaler.
+            present[-1].leaving = True
+            mesh.world.start_task(mesh.stop_instance, present[-1], name=f"stop {present[-1].name}")
             continue
         missing = wanted - len(present)
         granted = quota.take(missing, now=trio.current_time())

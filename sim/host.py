@@ -37,7 +37,7 @@ class Life:
         self.host = host
         self.randomness = KeyedRandomness(world.seed, "host", host.name, network_host.incarnation)
         self.disk = SimDisk(host.platter, random=self.randomness.fresh("disk"), wall_clock=host.wall_clock)
-        self._cancelled = False
+        self.cancelled = False  # told to end
         self._nursery: trio.Nursery | None = None
         self._waiting_tasks: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []
         self.log = simulated_log(world.log, host.name, lambda: self.alive)
@@ -107,7 +107,7 @@ class Life:
             for function, arguments, name in self._waiting_tasks:
                 self.start_task(function, name, *arguments)
             self._waiting_tasks.clear()
-            if not self._cancelled:
+            if not self.cancelled:
                 await trio.sleep_forever()
 
     async def _guard(self, name: str, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
@@ -128,7 +128,7 @@ class Life:
 
     def cancel(self, reason: str) -> None:
         """Cancel the tasks."""
-        self._cancelled = True
+        self.cancelled = True
         self._waiting_tasks.clear()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason=reason)
@@ -155,6 +155,11 @@ class Host:
     def alive(self) -> bool:
         """Whether the host has power."""
         return self.life is not None and self.life.alive
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what runs here was told to end, and cleans up."""
+        return self.life is not None and self.life.alive and self.life.cancelled
 
     @property
     def environment(self) -> Environment:

@@ -22,8 +22,8 @@ class RolloutPlan:
     """How instances are replaced. Spans in seconds.
 
     `drains`: a sidecar finishes what is under way before it ends, and tells the others. `application_first`: the application
-    ends before that. `settle_s`: how long a
-    draining sidecar takes requests at least (None: as its settings say). `starts_after_s`: how long the new program takes to start; the host is there meanwhile.
+    ends before that. `settle_s`: how long a draining sidecar takes requests at least (None: as its settings say).
+    `starts_after_s`: how long the new program takes to start; the host is there meanwhile.
     """
 
     at_once: int = 1

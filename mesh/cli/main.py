@@ -21,6 +21,7 @@ SECTIONS = {
     "Try it on this machine": {
         "run": ("mesh.cli.run", "Run a scenario, in simulation or for real, judge its checks, write its report."),
         "replay": ("mesh.cli.replay", "Run a saved failure again: is it reproduced, what led to it, step by step."),
+        "faults": ("mesh.cli.faults", "List what a scenario's timeline can do to a mesh, and explain each fault."),
         "up": ("mesh.cli.up", "Start a scenario's mesh for real: processes and sockets on this machine."),
     },
     "Run the parts": {
@@ -43,7 +44,7 @@ SECTIONS = {
     "Set up": {
         "config": ("mesh.cli.config", "Choose the control plane that commands talk to."),
         "generate": ("mesh.cli.generate", "Make tokens and signing keys."),
-        "schema": ("mesh.cli.schema", "Print the JSON Schema of a kind of resource, for editors."),
+        "schema": ("mesh.cli.schema", "Print the JSON Schema of a kind of resource, or of scenarios, for editors."),
         "completion": ("mesh.cli.completion", "Print a script that completes commands in a shell."),
     },
 }

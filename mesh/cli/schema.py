@@ -12,15 +12,21 @@ from mesh.resources.registry import KINDS, kind_json_schema
 @click.argument("kind_word", metavar="[KIND]", type=KindWord(), required=False)
 @click.option("--output", "-o", "form", type=click.Choice(FORMS[1:]), default="json", help="How it is printed.")
 def command(kind_word: str | None, form: str) -> int:
-    """Print the JSON Schema of a KIND, for editors. Without a KIND: list them.
+    """Print the JSON Schema of a KIND, or of a Scenario, for editors. Without a KIND: list them.
 
     \b
     Examples:
       mesh schema
       mesh schema MeshTimeout > MeshTimeout.schema.json
+      mesh schema Scenario > Scenario.schema.json
     """
     if kind_word is None:
         click.echo(_render_kinds())
+        return 0
+    if kind_word.lower() == "scenario":
+        from sim.scenario.json_schema import json_schema
+
+        print_result(form, json_schema(), str)
         return 0
     kind = read_kind(kind_word)
     print_result(form, kind_json_schema(kind), str)

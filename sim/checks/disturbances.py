@@ -34,9 +34,11 @@ class Disturbances:
         self._looked = now
 
     def lived_through(self, member: str, since: float) -> bool:
-        """Has the host been in one life since a moment, and is it still?"""
+        """Has the host been in one life since a moment, and is it still, without having been told to end?"""
         found = self._mesh.members.get(member)
-        return found is not None and found.host.alive and found.host.started_s < since
+        if found is None or found.host.stopping:
+            return False
+        return found.host.alive and found.host.started_s < since
 
     def held_back(self, member: str, since: float, until: float) -> bool:
         """Was what runs on the host held back at some moment of a span?"""

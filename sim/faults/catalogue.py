@@ -96,7 +96,16 @@ CONTROL_PLANE: tuple[type[Verb], ...] = (
 IDENTITY: tuple[type[Verb], ...] = (CertExpiry, CaDown, RootRotation, WrongTrust, TokenRevoked)
 LOAD: tuple[type[Verb], ...] = (Spike, Herd, HotKey)
 
-VERBS: tuple[type[Verb], ...] = (*CHANGES, *NETWORK, *HOSTS, *SERVICES, *CONTROL_PLANE, *IDENTITY, *LOAD)
+GROUPS: dict[str, tuple[type[Verb], ...]] = {
+    "changes": CHANGES,
+    "network": NETWORK,
+    "hosts": HOSTS,
+    "services": SERVICES,
+    "control plane": CONTROL_PLANE,
+    "identity": IDENTITY,
+    "load": LOAD,
+}
+VERBS: tuple[type[Verb], ...] = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 VERB_BY_WORD: dict[str, type[Verb]] = {verb.word: verb for verb in VERBS}
 # What `fuzz` calls them: their words, and names that say more where a word needs its value.
 FUZZ_KINDS: dict[str, str] = {verb.word: verb.word for verb in VERBS if verb.hurts} | {"cp-down": "control-plane"}

@@ -41,6 +41,17 @@ def test_scenario_commands_run(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_faults_outages_and_real_processes_are_as_said(number: int, tmp_path: Path) -> None:
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    for line in shell_blocks("## 1. Run scenario files")[number].strip().splitlines():
+        ended = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        fails = "as it happened" in line
+        assert ended.returncode == (1 if fails else 0), f"{line}\n{ended.stdout}{ended.stderr}"
+
+
 def test_deployment_by_hand_reaches_nginx_and_is_operated(tmp_path: Path) -> None:
     if shutil.which("nginx", path=environment()["PATH"]) is None or shutil.which("curl") is None:
         pytest.skip("needs nginx and curl")

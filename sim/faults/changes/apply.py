@@ -1,4 +1,8 @@
-"""`apply`: an operator applies a file of resources: those of the same kind and name are replaced."""
+"""`apply`: an operator applies a file of resources: those of the same kind and name are replaced.
+
+All or none, as `mesh apply`. A control plane that is down takes them when it is back. How long a change takes to be live in every
+proxy is what `config-converges` judges.
+"""
 
 from typing import TYPE_CHECKING, ClassVar, Self
 

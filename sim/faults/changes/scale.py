@@ -1,4 +1,8 @@
-"""`scale`: run this many instances of a service in each named zone: others start, or drain and stop."""
+"""`scale`: run this many instances of a service in each named zone: more start, or those that came last drain and stop.
+
+Instances that start are cold, get the next numbers and register like any other. An instance that goes drains first, so nothing is
+lost; `deploy` is the change that may do without.
+"""
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
