@@ -81,7 +81,7 @@ class SimulatedMesh:
         self.scenario = scenario
         self.world = world
         self.evidence = evidence
-        self.inspection = Inspection((), take_views=lambda: views_of(self), clock=world.now)
+        self.inspection = Inspection((), take_views=lambda: views_of(self))
         self.members: dict[str, Member] = {}  # within the mesh
         self.outsiders: dict[str, Member] = {}  # instances of external services: without a sidecar
         self.workload_by_host: dict[str, str] = {}  # of all there ever were

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from mesh.model.departure import Departure
+
 if TYPE_CHECKING:
     from sim.assembly import Member, SimulatedMesh
 
@@ -73,4 +75,6 @@ def _is_ready(mesh: "SimulatedMesh", member: "Member") -> bool:
     if member.name in mesh.outsiders:
         return member.service is not None
     status = mesh.status().get(member.name)
-    return status is not None and status.converged and all(ready for _, ready in status.inbounds)
+    if status is None or not status.converged or status.departure is not Departure.STAYING:
+        return False
+    return all(ready for _, ready in status.inbounds)

@@ -16,17 +16,14 @@ from mesh.model.errors import ConfigError, Violation
 from sim.assembly import SimulatedMesh
 from sim.autoscaling import keep_scaled
 from sim.checks.always.catalogue import WATCHERS
-from sim.checks.blame import blame
 from sim.checks.convergence import ConvergenceWatcher
-from sim.checks.evidence import Evidence, Verdict
+from sim.checks.evidence import Evidence
 from sim.checks.gauges import GaugeSampler
 from sim.checks.inspection import LOOK_S
-from sim.checks.invariants import judge_faults, judge_warmup
-from sim.checks.judge import judge, judge_watchers
 from sim.checks.suspects import Suspects
+from sim.conclusion import READY_S_MAX, Observed, conclude
 from sim.course import Course
 from sim.entry_file import EntryWriter
-from sim.event_log import Event
 from sim.faults.links import links_of
 from sim.faults.network.buggify import Buggify
 from sim.faults.timeline import Timeline
@@ -34,14 +31,13 @@ from sim.host import TlsFactory
 from sim.report.capture import Capture
 from sim.report.files import save, wanted_files
 from sim.report.material import HostFacts, Material
-from sim.report.result import RunResult, Totals
+from sim.report.result import RunResult
 from sim.scenario.promises import metrics_of
 from sim.scenario.scenario import Scenario
 from sim.tls import ModelledTls
 from sim.workload.observations import ServiceTally, UserLog
 from sim.world import World
 
-READY_S_MAX = 120.0  # A mesh that does not stand by then never will.
 _POLL_S = 0.1
 
 
@@ -191,25 +187,17 @@ def observe_scenario(
     if entries is not None:
         entries.follow(run.world.log)
     outcome = run.world.run(run.drive, tolerate_errors=True)
-    evidence = run.evidence
-    verdicts = (
-        *_void(run),
-        *judge(evidence),
-        *run.course.verdicts,
-        *judge_watchers(run.watchers, evidence),
-        *_no_errors(outcome.errors, evidence),
-    )
-    result = RunResult(
-        scenario=scenario.name,
-        seed=scenario.seed,
+    result = conclude(
+        Observed(
+            evidence=run.evidence,
+            watchers=run.watchers,
+            outcomes=run.course.verdicts,
+            errors=outcome.errors,
+            not_ready=run.not_ready,
+        ),
         event_hash=outcome.event_hash,
         virtual_s=outcome.virtual_s,
         wall_s=outcome.wall_s,
-        hops=evidence.hops,
-        checks=verdicts,
-        totals=Totals.of(evidence),
-        notes=(*scenario.notes, *_notes(evidence)),
-        variant=scenario.variant,
     )
     return _material(run, result)
 
@@ -231,30 +219,6 @@ def _material(run: _Run, result: RunResult) -> Material:
         capture=run.capture,
         epoch=run.world.epoch,
     )
-
-
-def _void(run: _Run) -> tuple[Verdict, ...]:
-    """Return why the run says nothing, if so: the mesh never stood, or was not healthy before the first check."""
-    if run.not_ready:
-        detail = f"not configured within {READY_S_MAX:g}s: {', '.join(run.not_ready[:5])}"
-        return (Verdict(name="mesh-ready", ok=False, value=f"{len(run.not_ready)} not ready", detail=detail),)
-    return (*judge_warmup(run.evidence), *judge_faults(run.evidence))
-
-
-def _no_errors(logged: tuple[Event, ...], evidence: Evidence) -> tuple[Verdict, ...]:
-    """Level error means that an operator must act; it fails a run, but where what the timeline did has to be told."""
-    alarms = {kind for occurrence in evidence.occurrences for kind in occurrence.entry.verb.alarms}
-    errors = [event for event in logged if event.kind not in alarms]
-    if not errors:
-        return ()
-    detail, first_s = str(errors[0]).splitlines()[0], errors[0].at_s - evidence.origin_s
-    verdict = Verdict(name="no-errors", ok=False, value=f"{len(errors)} logged", detail=detail)
-    return (blame(verdict, evidence, first_s, told=False),)
-
-
-def _notes(evidence: Evidence) -> list[str]:
-    """Say which faults touched nothing: checks that were meant to survive them have proven nothing."""
-    return [f"{fault.title}: touched nothing" for fault in evidence.faults() if not fault.bit]
 
 
 def _tls_factory(kind: str) -> TlsFactory:

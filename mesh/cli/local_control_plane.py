@@ -41,6 +41,7 @@ class LocalControlPlane:
         self.api_url = ""
         self.serving = False
         self.converged: Mapping[str, bool] = {}
+        self.ready_inbounds: Mapping[str, int] = {}  # how many have said so, of each proxy that converged
         self._processes = processes
         self._folder = folder
         self._mesh = mesh
@@ -127,9 +128,12 @@ class LocalControlPlane:
         while True:
             try:
                 status = await self._ask("GET", "/status", {"mesh": self._mesh})
-                self.converged = {proxy["name"]: _is_live(proxy) for proxy in status.get("proxies") or []}
             except CommandFailed:
-                self.converged = {}  # It is away.
+                self.converged = self.ready_inbounds = {}  # It is away.
+            else:
+                proxies = status.get("proxies") or []
+                self.converged = {proxy["name"]: _is_live(proxy) for proxy in proxies}
+                self.ready_inbounds = {proxy["name"]: _ready_inbounds(proxy) for proxy in proxies if _is_live(proxy)}
             await trio.sleep(_POLL_S)
 
     async def apply(self, resources: Sequence[Resource]) -> None:
@@ -158,6 +162,10 @@ class LocalControlPlane:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def _ready_inbounds(proxy: Mapping[str, Any]) -> int:
+    return sum(bool(inbound.get("ready")) for inbound in proxy.get("inbounds") or [])
 
 
 def _is_live(proxy: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ WATCH_S = 1.0
 VERSION_SIZE = 8  # of a version's text: enough to tell two apart
 CERTIFICATE_SOON_S = 3600.0
 STATES = {"live": "green", "pending": "yellow", "sent": "yellow", "refused": "red"}
+DEPARTURES = ("draining", "closing")
 PRESENCES = {"disconnected": "yellow", "awaited": "yellow", "lost": "red", "offline": "red"}
 
 
@@ -112,6 +113,9 @@ def _state(proxy: Mapping[str, Any]) -> tuple[str, str]:
     presence = str(proxy.get("presence"))
     if presence != "connected":
         return presence, PRESENCES.get(presence, "red")
+    departure = proxy.get("departure")
+    if departure in DEPARTURES:
+        return departure, "yellow"
     wanted = proxy.get("wantedVersion")
     if refusal_text(proxy):
         state = "refused"

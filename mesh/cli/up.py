@@ -5,6 +5,7 @@ Owns the processes; does not restart them: what you kill stays dead, and the mes
 """
 
 import json
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -32,11 +33,13 @@ from sim.workload.deployment import Edge, Instance, dataplane_of, edges_of, inst
 DEFAULT_SCENARIO = Path("scenarios/examples/retailer.yaml")
 ADMIN_PORT = 9901
 READY_TIMEOUT_S = 120.0
+SETTLE_S = 0.3  # What became ready last is published to its callers within this time.
 DRAIN_S = 10.0
 KILL_S = 5.0
 # What the control plane logs and an operator wants to see here: {event: text}.
 NEWS = {
     "proxy.joined": "{proxy} joined",
+    "proxy.departing": "{proxy} is {departure}",
     "proxy.left": "{proxy} left",
     "proxy.refused": "{proxy} was refused: {reason}",
     "endpoint.health_changed": "{proxy} inbound {inbound} ready={ready}",
@@ -103,6 +106,7 @@ class Up:
         self._plane = LocalControlPlane(self._processes, folder, mesh=scenario.mesh, address=control_plane)
         self._running: dict[str, Process] = {}  # by title, in the order of their start
         self._stopping = False
+        self._inbounds: dict[str, int] = {}  # how many each place has; each is probed
         members: tuple[Instance | Edge, ...] = (*instances_of(scenario), *edges_of(scenario))
         self._places = [
             Place(what=what, address=f"127.10.{index // 250}.{index % 250 + 1}", folder=folder / what.name)
@@ -163,6 +167,7 @@ class Up:
         document = dataplane_of(self._scenario, place.what, address=place.address, local=place.address)
         for inbound in document["networking"]["inbound"]:
             inbound["serviceProbe"]["interval"] = "1s"
+        self._inbounds[place.name] = len(document["networking"]["inbound"])
         dataplane.write_text(json.dumps(document, indent=2))
         token = place.folder / "token"
         token.touch(0o600)  # Before the token is in it.
@@ -188,9 +193,6 @@ class Up:
             self._running.pop(title, None)
             say(f"{title} ended with {code}; see {self._log_of(title)}")
 
-    def _has_ended(self, title: str) -> bool:
-        return title not in self._running
-
     def _log_of(self, title: str) -> Path:
         return self._folder / "logs" / f"{title.replace(' ', '-')}.log"
 
@@ -210,15 +212,21 @@ class Up:
                 say(f"  {fields['timestamp'][11:19]}  {text.format_map(fields)}")
 
     async def _wait_until_ready(self) -> None:
-        waiting = {place.name: place for place in self._places}
-        with trio.move_on_after(READY_TIMEOUT_S):
-            while waiting:
-                for place in list(waiting.values()):
-                    if await _is_ready(place.admin):
-                        del waiting[place.name]
-                await trio.sleep(0.1)
-        if waiting:
-            say(f"not ready after {READY_TIMEOUT_S:g} s: {', '.join(waiting)}; see {self._folder / 'logs'}")
+        """Wait until every sidecar is configured, every application answers its probe, and callers have heard of it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._plane.watch)
+            with trio.move_on_after(READY_TIMEOUT_S):
+                quiet_since = math.inf
+                while trio.current_time() < quiet_since + SETTLE_S:
+                    await trio.sleep(0.05)
+                    quiet_since = math.inf if self._unready() else min(quiet_since, trio.current_time())
+            nursery.cancel_scope.cancel()
+        if unready := self._unready():
+            say(f"not ready after {READY_TIMEOUT_S:g} s: {', '.join(unready)}; see {self._folder / 'logs'}")
+
+    def _unready(self) -> list[str]:
+        ready = self._plane.ready_inbounds
+        return [name for name, inbounds in self._inbounds.items() if ready.get(name, -1) < inbounds]
 
     def _explain(self) -> None:
         scenario = self._scenario
@@ -248,16 +256,3 @@ class Up:
                 for process in group:
                     await process.wait()
         scope.cancel()
-
-
-async def _is_ready(admin: Address) -> bool:
-    try:
-        stream = await trio.open_tcp_stream(admin.host, admin.port)
-    except OSError:
-        return False
-    async with stream:
-        try:
-            await stream.send_all(b"GET /ready HTTP/1.1\r\nhost: admin\r\n\r\n")
-            return (await stream.receive_some(64)).startswith(b"HTTP/1.1 200")
-        except trio.BrokenResourceError:
-            return False

@@ -13,6 +13,7 @@ import attrs
 from mesh.config.identities import Identity, Unfit
 from mesh.config.snapshot import Endpoint, Origination
 from mesh.config.view import DataplaneState
+from mesh.model.departure import Departure
 from mesh.resources.dataplane import Inbound, InboundState
 from mesh.resources.mesh_multi_zone_service import MeshMultiZoneService
 from mesh.resources.mesh_service import MeshService, ServicePort
@@ -38,6 +39,7 @@ class Hostname:
 class Service:
     """One service. `endpoints_by_port` holds endpoints sorted by name; `spiffe_ids` whom callers may meet there.
 
+    A MeshService's endpoints are those that callers shall use; `departure_by_port`: how far these are on their way out.
     `secured`: every Dataplane behind it holds an identity, so that callers with one can insist on mutual TLS.
     `created`: seconds since the epoch; a service that nobody wrote comes after all that are written.
     """
@@ -47,6 +49,7 @@ class Service:
     labels: Mapping[str, str]
     port_by_number: Mapping[int, ServicePort]
     endpoints_by_port: Mapping[int, tuple[Endpoint, ...]]
+    departure_by_port: Mapping[int, Departure] = attrs.field(factory=dict)
     spiffe_ids: tuple[str, ...] = ()
     secured: bool = False
     origination: Origination | None = None  # of an external service with TLS; names no cluster
@@ -114,11 +117,15 @@ def multi_zone_service(resource: Resource, members: Iterable[Service]) -> Servic
 
 
 def _joined_endpoints(port: ServicePort, services: Iterable[Service]) -> tuple[Endpoint, ...]:
-    endpoints: dict[str, Endpoint] = {}
+    by_departure: dict[Departure, list[Endpoint]] = {}
     for service in services:
         found = service.port_by_number.get(port.port) or _port_named(port.name, service)
-        for endpoint in service.endpoints_by_port[found.port] if found else ():
-            endpoints.setdefault(endpoint.name, endpoint)  # One Dataplane may stand behind two of them.
+        if found:
+            departure = service.departure_by_port[found.port]
+            by_departure.setdefault(departure, []).extend(service.endpoints_by_port[found.port])
+    endpoints: dict[str, Endpoint] = {}
+    for endpoint in by_departure.get(_preferred(by_departure), ()):
+        endpoints.setdefault(endpoint.name, endpoint)  # One Dataplane may stand behind two of them.
     return tuple(endpoints[name] for name in sorted(endpoints))
 
 
@@ -146,24 +153,40 @@ def _service(
 ) -> Service:
     identities = [identity_by_name.get(member) for member in members]
     held = [identity.spiffe_id for identity in identities if isinstance(identity, Identity)]
+    found = {port.port: _endpoints(port, members) for port in spec.ports}
     return Service(
         name=name,
         labels=labels,
         port_by_number={port.port: port for port in spec.ports},
-        endpoints_by_port={port.port: _endpoints(port, members) for port in spec.ports},
+        endpoints_by_port={number: endpoints for number, (endpoints, _) in found.items()},
+        departure_by_port={number: departure for number, (_, departure) in found.items()},
         spiffe_ids=tuple(sorted({*held, *spec.spiffe_ids})),
         secured=len(held) == len(identities) and bool(held or spec.spiffe_ids),
     )
 
 
-def _endpoints(port: ServicePort, members: Mapping[str, DataplaneState]) -> tuple[Endpoint, ...]:
-    endpoints = []
+def _endpoints(port: ServicePort, members: Mapping[str, DataplaneState]) -> tuple[tuple[Endpoint, ...], Departure]:
+    """Return the endpoints that callers shall use, and how far these are on their way out."""
+    by_departure: dict[Departure, list[Endpoint]] = {}
     for name, state in members.items():
         inbound = _target(port, state.dataplane.inbounds)
         if inbound is not None:
             ready, tags = state.is_ready(inbound), tuple(sorted(state.resource.labels.items()))
-            endpoints.append(Endpoint(name=name, address=inbound.address, zone=state.zone, healthy=ready, tags=tags))
-    return tuple(endpoints)
+            endpoint = Endpoint(name=name, address=inbound.address, zone=state.zone, healthy=ready, tags=tags)
+            by_departure.setdefault(state.departure, []).append(endpoint)
+    departure = _preferred(by_departure)
+    return tuple(by_departure.get(departure, ())), departure
+
+
+def _preferred(by_departure: Mapping[Departure, Iterable[Endpoint]]) -> Departure:
+    """Return the first stage at which somebody is ready, or else at which there is anybody.
+
+    Callers never see the others: those would count for their panic, as instances that are ill do.
+    """
+    for departure in Departure:
+        if any(endpoint.healthy for endpoint in by_departure.get(departure, ())):
+            return departure
+    return next((departure for departure in Departure if by_departure.get(departure)), Departure.STAYING)
 
 
 def _target(port: ServicePort, inbounds: Iterable[Inbound]) -> Inbound | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from mesh.model.departure import Departure
 from mesh.resources.dataplane import Dataplane, Inbound, InboundState
 from mesh.resources.mesh_service import ServicePort
 from mesh.resources.resource import DEFAULT_ZONE, DISPLAY_NAME, WORKLOAD, ZONE, Resource
@@ -11,10 +12,11 @@ from mesh.resources.resource import DEFAULT_ZONE, DISPLAY_NAME, WORKLOAD, ZONE, 
 
 @attrs.frozen(kw_only=True)
 class DataplaneState:
-    """A proxy that takes part: its Dataplane, and what it reported of its inbounds since (`{inbound's name: ready}`)."""
+    """A proxy that takes part: its Dataplane, what it reported of its inbounds since (`{inbound's name: ready}`), if it stays."""
 
     resource: Resource
     inbound_ready: Mapping[str, bool] = attrs.field(factory=dict)
+    departure: Departure = Departure.STAYING
 
     @property
     def dataplane(self) -> Dataplane:

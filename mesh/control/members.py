@@ -22,6 +22,7 @@ from mesh.discovery.wake_up import WakeUp
 from mesh.identity.certificate import decode_chain
 from mesh.identity.token_authority import TokenKind
 from mesh.identity.tokens import DataplaneClaims
+from mesh.model.departure import Departure
 from mesh.model.errors import IdentityError
 from mesh.model.names import ProxyId, SpiffeId
 from mesh.resources.resource import WORKLOAD, Resource
@@ -60,7 +61,12 @@ class Members:
         proxy, dataplane = admitted.proxy, admitted.dataplane
         before = self.registry.find(proxy)
         replaced = self.registry.join(
-            proxy, dataplane, dict(hello.inbounds), session=stream.session, now=trio.current_time()
+            proxy,
+            dataplane,
+            dict(hello.inbounds),
+            session=stream.session,
+            now=trio.current_time(),
+            departure=hello.departure or Departure.STAYING,
         )
         if replaced:
             self._dismiss_replaced(proxy)
@@ -92,11 +98,26 @@ class Members:
 
     def report_health(self, stream: ProxyStream, report: HealthReport) -> None:
         """See Membership."""
-        changed = self.registry.report_health(stream.session, report.inbounds)
+        before = self.registry.of_session(stream.session)
+        changed = self.registry.report_health(stream.session, report.inbounds, report.departure)
         for inbound in changed:
             self._log_health(stream, inbound, report.inbounds.get(inbound, True))
-        if changed:
+        departs = before is not None and before.departure is not report.departure
+        if departs:
+            self.env.log.info(
+                "proxy.departing",
+                mesh=stream.proxy.mesh,
+                proxy=stream.proxy.name,
+                departure=report.departure.value,
+            )
+        if changed or departs:
             self._note_change(stream.proxy)
+
+    def goodbye(self, stream: ProxyStream) -> None:
+        """See Membership."""
+        live = self.registry.leave(stream.session)
+        if live is not None:
+            self._note_left(live)
 
     async def issue(self, stream: ProxyStream, csr_pem: str) -> str:
         """See Membership."""
@@ -173,14 +194,17 @@ class Members:
                 await self._leases_changed.wait()
             expired = self.registry.expire(trio.current_time())
             for live in expired.left:
-                self.env.log.info("proxy.left", mesh=live.proxy.mesh, proxy=live.proxy.name)
-                if self.admission.find(live.proxy.mesh, live.proxy.name) is None:
-                    self.insights.forget(live.proxy)
+                self._note_left(live)
             for live in expired.lost:
                 self.env.log.warning("proxy.lost", mesh=live.proxy.mesh, proxy=live.proxy.name, session=live.session)
                 self._dismiss_silent(live)
-            for live in (*expired.left, *expired.lost):
                 self._note_change(live.proxy)
+
+    def _note_left(self, live: LiveProxy) -> None:
+        self.env.log.info("proxy.left", mesh=live.proxy.mesh, proxy=live.proxy.name)
+        if self.admission.find(live.proxy.mesh, live.proxy.name) is None:
+            self.insights.forget(live.proxy)
+        self._note_change(live.proxy)
 
     def _dismiss_replaced(self, proxy: ProxyId) -> None:
         stream = self.publisher.streams.get(proxy)

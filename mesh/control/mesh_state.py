@@ -111,7 +111,12 @@ class MeshState:
 
 def _state(proxy: LiveProxy, known: DataplaneState | None) -> DataplaneState:
     """Return a proxy's state: the same object, where nothing about it has changed."""
-    ready = proxy.readiness()
-    if known is not None and known.resource is proxy.dataplane and known.inbound_ready == ready:
+    ready, departure = proxy.readiness(), proxy.departure
+    if (
+        known is not None
+        and known.resource is proxy.dataplane
+        and known.inbound_ready == ready
+        and known.departure is departure
+    ):
         return known
-    return DataplaneState(resource=proxy.dataplane, inbound_ready=ready)
+    return DataplaneState(resource=proxy.dataplane, inbound_ready=ready, departure=departure)

@@ -1,7 +1,7 @@
 """ProxyStream: the control plane's end of one sidecar's configuration stream.
 
 Owns: what this proxy was sent and has acknowledged. Accepts: what it should have (`want`), dismissal. Emits: joins,
-health, heartbeats and leaving, to its `Membership`. Nothing queues up here: a proxy that does not read, or does not
+health, heartbeats, good-byes and leaving, to its `Membership`. Nothing queues up here: a proxy that does not read, or does not
 answer a push, is dropped, and the newest configuration waits for it alone.
 """
 
@@ -24,6 +24,7 @@ from mesh.discovery.messages import (
     ControlPlaneMessage,
     DataplaneDocument,
     DataplaneRequest,
+    Goodbye,
     HealthReport,
     Heartbeat,
     Hello,
@@ -73,6 +74,7 @@ class Membership(Protocol):
     def heard(self, stream: "ProxyStream") -> None: ...
     def answered(self, stream: "ProxyStream", answer: Answer) -> None: ...
     def report_health(self, stream: "ProxyStream", report: HealthReport) -> None: ...
+    def goodbye(self, stream: "ProxyStream") -> None: ...
     async def issue(self, stream: "ProxyStream", csr_pem: str) -> str:
         """Return a certificate chain in PEM. Raises: IdentityError."""
         ...
@@ -82,6 +84,10 @@ class Membership(Protocol):
 
 class Dismissed(MeshError):
     """Ours: the control plane ended this stream."""
+
+
+class SaidGoodbye(MeshError):
+    """The sidecar's orderly end of a stream."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -188,6 +194,9 @@ class ProxyStream:
                 self.membership.report_health(self, message)
             case CertificateRequest():
                 await self._certify(message)
+            case Goodbye():
+                self.membership.goodbye(self)
+                raise SaidGoodbye("it said good-bye")
             case Hello() | DataplaneRequest():
                 raise RemoteProtocolError("a second Hello")
             case _:

@@ -2,7 +2,8 @@
 
 Pure: `now` is in seconds, and never earlier than the last time.
 A proxy joins with its connection's session and stays while it is heard. What the end of its lease means depends on why:
-- its connection ended and did not come back within the grace: it has left;
+- it said good-bye: it has left;
+- its connection ended and did not come back within the grace: it has left too;
 - it fell silent, as a host or a network does that fails: it is lost. Lost proxies stay for a while, not ready, so that
   callers who have nobody else still try them (Envoy's panic) and those behind a partition are not forgotten;
 - nobody at all is heard: then it is we who are cut off, and everybody is awaited as they were.
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from mesh.control.lease_queue import LeaseQueue
+from mesh.model.departure import Departure
 from mesh.model.names import ProxyId
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.resource import Resource
@@ -52,6 +54,7 @@ class LiveProxy:
     session: str = ""  # empty unless connected
     lease_until: float
     inbounds: Mapping[str, bool] = attrs.field(factory=dict)
+    departure: Departure = Departure.STAYING
     instance: str = ""  # the other control plane that it is connected to; empty: ours
 
     def is_ready(self, inbound: str) -> bool:
@@ -105,7 +108,14 @@ class Registry:
         proxy = self._proxy_by_session.get(session)
         return None if proxy is None else self._live[proxy]
 
-    def restore(self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], now: float) -> None:
+    def restore(
+        self,
+        proxy: ProxyId,
+        dataplane: Resource,
+        inbounds: Mapping[str, bool],
+        now: float,
+        departure: Departure = Departure.STAYING,
+    ) -> None:
         """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back."""
         self._forget_session(proxy)
         self._enter(
@@ -115,6 +125,7 @@ class Registry:
                 presence=Presence.AWAITED,
                 lease_until=now + self.leases.recovery_s,
                 inbounds=inbounds,
+                departure=departure,
             )
         )
 
@@ -134,7 +145,14 @@ class Registry:
         self._enter(attrs.evolve(self._live[proxy], dataplane=dataplane))
 
     def join(
-        self, proxy: ProxyId, dataplane: Resource, inbounds: Mapping[str, bool], *, session: str, now: float
+        self,
+        proxy: ProxyId,
+        dataplane: Resource,
+        inbounds: Mapping[str, bool],
+        *,
+        session: str,
+        now: float,
+        departure: Departure = Departure.STAYING,
     ) -> str:
         """Enter a connected proxy; return the session that it replaces, empty when there is none."""
         if not self._hears_anybody(now):
@@ -150,6 +168,7 @@ class Registry:
                 session=session,
                 lease_until=now + self.leases.silence_s,
                 inbounds=inbounds,
+                departure=departure,
             )
         )
         return replaced
@@ -163,12 +182,14 @@ class Registry:
         self._extend(self._live[proxy], now + self.leases.silence_s)
         return True
 
-    def report_health(self, session: str, inbounds: Mapping[str, bool]) -> tuple[str, ...]:
-        """Record the readiness of all inbounds; return the names of those that changed, sorted."""
+    def report_health(
+        self, session: str, inbounds: Mapping[str, bool], departure: Departure = Departure.STAYING
+    ) -> tuple[str, ...]:
+        """Record the readiness of all inbounds, and whether the proxy stays; return the inbounds that changed, sorted."""
         live = self.of_session(session)
         if live is None:
             return ()
-        self._enter(attrs.evolve(live, inbounds=dict(inbounds)))
+        self._enter(attrs.evolve(live, inbounds=dict(inbounds), departure=departure))
         names = sorted({*inbounds, *live.inbounds})
         return tuple(name for name in names if live.is_ready(name) != inbounds.get(name, True))
 
@@ -177,6 +198,14 @@ class Registry:
         live = self.of_session(session)
         if live is not None:
             self._change(live, Presence.DISCONNECTED, now + self.leases.disconnect_grace_s)
+
+    def leave(self, session: str) -> LiveProxy | None:
+        """End the lease of whoever holds this session and said good-bye; return it, None when nobody does any more."""
+        live = self.of_session(session)
+        if live is not None:
+            self._forget_session(live.proxy)
+            self._remove(live.proxy)
+        return live
 
     def next_expiry(self) -> float:
         """Return when the first lease runs out, infinity when there is none."""
@@ -224,6 +253,7 @@ class Registry:
             session=live.session,
             lease_until=lease_until,
             inbounds=live.inbounds,
+            departure=live.departure,
             instance=live.instance,
         )
         self._queue.put(live.proxy, lease_until)

@@ -17,6 +17,7 @@ from mesh.control.registry import LiveProxy, Presence, Registry
 from mesh.control.store.store import Store
 from mesh.control.store.values import Forgotten, MemberChange, MemberRow
 from mesh.discovery.wake_up import WakeUp
+from mesh.model.departure import Departure
 from mesh.model.errors import ConfigError, StoreError
 from mesh.model.names import ProxyId
 from mesh.resources.loading import load_resource
@@ -70,7 +71,8 @@ class SharedMembers:
             if self.shared and not is_former_life(change.row.instance, self.instance):
                 self._place(change.row, dataplane)
                 continue
-            self.registry.restore(change.proxy, dataplane, change.row.inbounds, now)
+            departure = Departure(change.row.departure)
+            self.registry.restore(change.proxy, dataplane, change.row.inbounds, now, departure)
             self.insights.replace(change.proxy, decode(change.row.insight))
             if change.row.instance != self.instance:
                 self.note(change.proxy, joined=True)
@@ -154,7 +156,7 @@ class SharedMembers:
     def _await_proxies_of_the_dead(self, alive: set[str]) -> None:
         orphans = [live for live in self.registry.proxies() if live.instance and live.instance not in alive]
         for live in orphans:
-            self.registry.restore(live.proxy, live.dataplane, live.inbounds, trio.current_time())
+            self.registry.restore(live.proxy, live.dataplane, live.inbounds, trio.current_time(), live.departure)
             self.note(live.proxy, joined=True)
             self.on_change(live.proxy)
         for instance in sorted({live.instance for live in orphans}):
@@ -198,6 +200,7 @@ class SharedMembers:
             presence=Presence(row.presence),
             lease_until=math.inf,
             inbounds=row.inbounds,
+            departure=Departure(row.departure),
             instance=row.instance,
         )
         self.registry.place(live)
@@ -223,6 +226,7 @@ class SharedMembers:
             session=live.session,
             dataplane=universal(live.dataplane),
             inbounds=dict(live.inbounds),
+            departure=live.departure.value,
             presence=live.presence.value,
             insight=encode(self.insight_of(live.proxy)),
             revision=0 if takes_over else 1,
@@ -231,4 +235,4 @@ class SharedMembers:
 
 def _seen(live: LiveProxy) -> tuple[object, ...]:
     """Return what others' configuration depends on."""
-    return (live.dataplane, live.readiness())
+    return (live.dataplane, live.readiness(), live.departure)

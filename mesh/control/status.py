@@ -6,6 +6,7 @@ from mesh.control.insights import Delivery, Insight
 from mesh.control.proxy_stream import ProxyStream
 from mesh.control.registry import LiveProxy, Presence
 from mesh.discovery.publication import Refusal
+from mesh.model.departure import Departure
 from mesh.model.names import ProxyId
 
 
@@ -27,6 +28,7 @@ class ProxyStatus:
     lag_s: float = 0.0
     certificate_expires: float | None = None  # seconds since the epoch, of the newest one that it has
     inbounds: tuple[tuple[str, bool], ...] = ()  # (name, ready), as reported
+    departure: Departure = Departure.STAYING
 
     @property
     def connected(self) -> bool:
@@ -70,6 +72,7 @@ def status_of(live: LiveProxy, insight: Insight, *, instance: str, now: float) -
         lag_s=0.0 if delivery.behind_since is None else max(now - delivery.behind_since, 0.0),
         certificate_expires=insight.certificate_expires,
         inbounds=tuple(sorted(live.inbounds.items())),
+        departure=live.departure,
     )
 
 

@@ -23,10 +23,13 @@ from mesh.discovery.subscription import Subscription
 from mesh.discovery.wake_up import WakeUp
 from mesh.discovery.web_socket import MessageSocket, converse_as_client
 from mesh.identity.certificate import KeyType
+from mesh.model.departure import Departure
 from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, RemoteProtocolError
 from mesh.model.names import Address
 from mesh.model.security import ClientTls, Svid
 from mesh.runtime.environment import Environment
+
+GOODBYE_S_MAX = 1.0
 
 __all__ = ["ClientStatus", "ConfigurationTarget", "ControlPlaneClient", "ControlPlaneClientSettings"]
 
@@ -78,6 +81,7 @@ class ControlPlaneClient:
     _last_error: str = attrs.field(default="", init=False)
     _worth_keeping: WakeUp = attrs.field(factory=WakeUp, init=False)
     _endpoints: Rotation = attrs.field(init=False)
+    _left: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         here = ControlPlaneEndpoint(address=self.settings.address, tls=self.settings.tls)
@@ -106,6 +110,17 @@ class ControlPlaneClient:
     def report_health(self, inbound: str, ready: bool) -> None:
         """Tell the control plane whether an inbound is ready; the newest word counts. From tasks and pumps alike."""
         self.readiness.report(inbound, ready)
+
+    def depart(self, departure: Departure) -> None:
+        """Tell the control plane how far we are on our way out, and so our callers."""
+        self.readiness.depart(departure)
+
+    async def leave(self) -> None:
+        """Say good-bye; there is no connection any more after that. A control plane that is away is not waited for."""
+        self.readiness.leave()
+        if self.connected:
+            with trio.move_on_after(GOODBYE_S_MAX):
+                await self._left.wait()
 
     def status(self) -> ClientStatus:
         """Return how things stand, for the admin interface."""
@@ -139,11 +154,13 @@ class ControlPlaneClient:
     async def _stay_connected(self) -> None:
         random = self.env.randomness.stream("control-plane-client", self.env.host, "reconnection")
         reconnection = Reconnection(self.settings.backoff)
-        while True:
+        while not self.readiness.gone:
             started = trio.current_time()
             refused = await self._connect_once()
             was_connected, self._welcome = self._welcome is not None, None
             reconnection.after_connection(lived_s=trio.current_time() - started if was_connected else 0.0)
+            if self.readiness.gone:
+                break
             # All of them know what a token is good for: going round would only be heard more often.
             if not refused and self._endpoints.go_on(was_connected=was_connected):
                 continue
@@ -151,6 +168,8 @@ class ControlPlaneClient:
                 await trio.sleep(reconnection.refused_delay_s(random))
             else:
                 await trio.sleep(reconnection.delay_s(random))
+        self._left.set()
+        await trio.sleep_forever()
 
     async def _connect_once(self) -> bool:
         """Connect and converse until the connection ends; return whether we were refused for good."""
@@ -160,7 +179,7 @@ class ControlPlaneClient:
             self._note_refusal(error)
             return not error.retryable
         except (BrokenConnection, RemoteProtocolError, IdentityError) as error:
-            if self._welcome is not None or str(error) != self._last_error:
+            if not self.readiness.gone and (self._welcome is not None or str(error) != self._last_error):
                 self.env.log.warning("control_plane.disconnected", reason=str(error))
             self._last_error = str(error)
         return False

@@ -2,15 +2,17 @@
 
 A connection opens with Hello and Welcome (or Refused, after which the control plane closes). A sidecar that knows only its
 name may open one with DataplaneRequest instead, which is answered once. After a Welcome the control plane
-pushes configuration, at most one push at a time; the sidecar answers each with Ack, Nack or Resync. Strict and bounded:
+pushes configuration, at most one push at a time; the sidecar answers each with Ack, Nack or Resync. It ends with Goodbye, after
+which the control plane closes, or without a word, and then the proxy may come back. Strict and bounded:
 unknown fields, unknown types and oversized messages are errors of the peer. Lengths of messages do not depend on chance.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from mesh.model.departure import Departure
 from mesh.model.errors import LocalProtocolError, RemoteProtocolError
 
 M = TypeVar("M")
@@ -46,6 +48,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     version: Version = ""
     digests: dict[str, str] = {}
     inbounds: dict[Name, bool] = {}  # health, as in HealthReport
+    departure: Departure | UnsetType = UNSET  # left out while we stay, so an older control plane understands
     certificate_expires: Annotated[int, Meta(ge=0)] = 0  # seconds since the epoch; 0: holds none
 
     def __repr__(self) -> str:
@@ -93,10 +96,15 @@ class CertificateRequest(_Message, frozen=True, kw_only=True, tag="certificate_r
     csr_pem: Pem
 
 
-class HealthReport(_Message, frozen=True, kw_only=True, tag="health"):
-    """Sidecar: which inbounds are ready to serve, all of them every time. An inbound never named is ready."""
+class HealthReport(_Message, frozen=True, kw_only=True, omit_defaults=True, tag="health"):
+    """Sidecar: which inbounds are ready to serve, all of them every time; whether we stay. An inbound never named is ready."""
 
     inbounds: dict[Name, bool]
+    departure: Departure = Departure.STAYING
+
+
+class Goodbye(_Message, frozen=True, kw_only=True, tag="goodbye"):
+    """Sidecar: I serve nobody any more and do not come back. The control plane forgets the proxy at once, and closes."""
 
 
 class Heartbeat(_Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -149,7 +157,9 @@ class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
     kind: Literal["protocol", "token", "dataplane", "mesh", "replaced", "silent", "stopping"]
 
 
-SidecarMessage = Hello | DataplaneRequest | Ack | Nack | Resync | CertificateRequest | HealthReport | Heartbeat
+SidecarMessage = (
+    Hello | DataplaneRequest | Ack | Nack | Resync | CertificateRequest | HealthReport | Heartbeat | Goodbye
+)
 ControlPlaneMessage = Welcome | DataplaneDocument | Push | Certificate | CertificateRefused | Refused | Heartbeat
 
 _encoder = msgspec.json.Encoder()

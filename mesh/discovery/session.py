@@ -9,6 +9,7 @@ from typing import Any, Protocol, assert_never
 
 import attrs
 import trio
+from msgspec import UNSET
 
 from mesh.config.snapshot import IdentityPart, Snapshot, TrustPart, part_key
 from mesh.discovery.identity_keeper import IdentityKeeper
@@ -18,6 +19,7 @@ from mesh.discovery.messages import (
     CertificateRefused,
     ControlPlaneMessage,
     DataplaneDocument,
+    Goodbye,
     HealthReport,
     Heartbeat,
     Hello,
@@ -34,6 +36,7 @@ from mesh.discovery.silence import Silence
 from mesh.discovery.subscription import Candidate, Subscription
 from mesh.discovery.wake_up import WakeUp
 from mesh.discovery.web_socket import MessageSocket
+from mesh.model.departure import Departure
 from mesh.model.errors import BrokenConnection, ConfigError, IdentityError, MeshError, RemoteProtocolError
 from mesh.model.names import SpiffeId
 from mesh.model.security import Svid
@@ -65,15 +68,29 @@ class RefusedByControlPlane(MeshError):
 
 @attrs.define(eq=False)
 class Readiness:
-    """Which inbounds are ready; written by probes, read by the session."""
+    """Which inbounds are ready, and whether we stay; written by probes and the drain, read by the session."""
 
     inbounds: dict[str, bool] = attrs.field(factory=dict)
+    departure: Departure = Departure.STAYING
+    gone: bool = False  # we serve nobody any more: the connection ends with a good-bye
     changed: WakeUp = attrs.field(factory=WakeUp)
 
     def report(self, inbound: str, ready: bool) -> None:
         if self.inbounds.get(inbound) is not ready:
             self.inbounds[inbound] = ready
             self.changed.set()
+
+    def depart(self, departure: Departure) -> None:
+        self.departure = departure
+        self.changed.set()
+
+    def leave(self) -> None:
+        self.gone = True
+        self.changed.set()
+
+    def said(self) -> HealthReport:
+        """Return how things stand, as it is said to the control plane."""
+        return HealthReport(inbounds=dict(self.inbounds), departure=self.departure)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -98,7 +115,7 @@ class Session:
 
         Raises: BrokenConnection, RemoteProtocolError, RefusedByControlPlane.
         """
-        reported = dict(self.readiness.inbounds)
+        reported = self.readiness.said()
         welcome = await self._enter(reported)
         self.on_welcome(welcome)
         # One push waits while another is being applied; the control plane has promised not to send a third.
@@ -112,7 +129,7 @@ class Session:
             nursery.start_soon(silence.watch)
             await self._receive(send_push, silence)
 
-    async def _enter(self, reported: Mapping[str, bool]) -> Welcome:
+    async def _enter(self, reported: HealthReport) -> Welcome:
         self.subscription.connect()
         held, svid = self.subscription.held, self.identity.svid
         hello = Hello(
@@ -120,7 +137,8 @@ class Session:
             dataplane=dict(self.dataplane),
             version=held.version if held else "",
             digests=dict(held.digests) if held else {},
-            inbounds=dict(reported),
+            inbounds=reported.inbounds,
+            departure=UNSET if reported.departure is Departure.STAYING else reported.departure,
             certificate_expires=max(round(svid.not_after), 0) if svid else 0,
         )
         await self._send(hello)
@@ -172,13 +190,15 @@ class Session:
             await self._send(Heartbeat())
             wait_s = heartbeat_s
 
-    async def _report_readiness(self, reported: Mapping[str, bool]) -> None:
-        while True:
-            if self.readiness.inbounds == reported:
+    async def _report_readiness(self, reported: HealthReport) -> None:
+        while not self.readiness.gone:
+            report = self.readiness.said()
+            if report == reported:
                 await self.readiness.changed.wait()
                 continue
-            reported = dict(self.readiness.inbounds)
-            await self._send(HealthReport(inbounds=dict(reported)))
+            reported = report
+            await self._send(report)
+        await self._send(Goodbye())  # The control plane closes the connection.
 
     async def _take_pushes(self, pushes: trio.MemoryReceiveChannel[Push]) -> None:
         async for push in pushes:

@@ -12,6 +12,7 @@ import trio
 
 from mesh.config.snapshot import Cluster, IdentityPart, InboundListener, Snapshot, TrustPart
 from mesh.discovery.client import ControlPlaneClient, ControlPlaneClientSettings
+from mesh.model.departure import Departure
 from mesh.model.errors import ConfigError, IdentityError, Violation
 from mesh.model.names import Address
 from mesh.model.security import ServerTls, Svid, TlsParameters, TrustBundle
@@ -34,7 +35,7 @@ TICK_S = 1.0
 REREAD_S = 5.0  # How often certificates that lie on this host are looked at again.
 # With pauses of up to 10 s this limit is never reached: whatever goes wrong with configuration, requests go on.
 NEVER_GIVE_UP = RestartPolicy(backoff_s_max=10.0, restarts_max=1000)
-DRAIN_SETTLE_S = 1.0  # Others usually hear of our leaving within this time, and until then may still send requests.
+DRAIN_SETTLE_S = 1.0  # Callers usually hear of each stage of our leaving within half of it, and until then may still come.
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +43,7 @@ class SidecarSettings:
     """What a sidecar is started with; all else comes from the control plane.
 
     `drain_s`: how long a drain may take at most; `drain_settle_s`: how long it takes requests at least, which is to be longer
-    than the slowest caller takes to hear of its leaving.
+    than twice what the slowest caller takes to hear of its leaving.
     """
 
     control_plane: ControlPlaneClientSettings
@@ -115,7 +116,10 @@ class Sidecar:
         return self._env.reactor.listen(address, Admin(self).serve)
 
     async def drain(self, settle_s: float | None = None) -> None:
-        """Say that we leave, finish what is under way, then stop listening. Bounded by `drain_s`.
+        """Say that we leave, finish what is under way, stop listening, say good-bye. Bounded by `drain_s`, the last word apart.
+
+        Callers go elsewhere at our first word. Where they cannot, since all instances drain, they come until the second one,
+        which says that we close, and then prefer those who do not.
 
         `settle_s` goes before the settings' `drain_settle_s`: this time there is a reason to leave sooner, or later.
         """
@@ -124,13 +128,13 @@ class Sidecar:
         self._env.log.info("sidecar.draining", in_flight=self.drain_state.in_flight, drain_s=self._settings.drain_s)
         deadline = trio.current_time() + self._settings.drain_s
         self.drain_state.begin()
-        for listener in self._listeners.values():
-            if listener.plan.handle.inbound:
-                self.client.report_health(listener.plan.name, False)
-        await trio.sleep(min(settle_s, self._settings.drain_s))
+        for departure in (Departure.DRAINING, Departure.CLOSING):
+            self.client.depart(departure)
+            await trio.sleep(min(settle_s, self._settings.drain_s) / 2)
         finished = await self.drain_state.wait_idle(deadline)
         for listener in self._listeners.values():
             listener.close()
+        await self.client.leave()
         self._env.log.info("sidecar.drained", finished=finished, in_flight=self.drain_state.in_flight)
 
     def use_identity(self, svid: Svid) -> None:

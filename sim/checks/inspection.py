@@ -41,23 +41,20 @@ class Inspection:
         observers: Iterable[Observer],
         *,
         take_views: Callable[[], tuple[ProxyView, ...]] = lambda: (),
-        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`clock`: seconds as in records."""
         self.observers = list(observers)
         self.seen: list[Seen] = []  # since the last look; sidecars' sinks append to it
         self.proxies: tuple[ProxyView, ...] = ()
         self._before: dict[str, ProxyView] = {}
         self.plans = Plans()
         self._take_views = take_views
-        self._clock = clock
 
     def look(self, now_s: float) -> None:
         """Hand out what was seen. The list is the observers' from now on."""
         seen, self.seen = self.seen, []
         self._before = {view.member: view for view in self.proxies}
         self.proxies = self._take_views()
-        self.plans.look(self._clock(), self.proxies)
+        self.plans.look(self.proxies)
         for observer in self.observers:
             observer.observe(now_s, seen)
 

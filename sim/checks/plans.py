@@ -144,9 +144,10 @@ class Plans:
         self._now: dict[str, _Span] = {}
         self._before: dict[str, _Span] = {}
 
-    def look(self, now: float, proxies: Iterable[ProxyView]) -> None:
-        """Take in which configuration each proxy runs at this moment."""
+    def look(self, proxies: Iterable[ProxyView]) -> None:
+        """Take in which configuration each proxy ran at the moment at which it was read."""
         for view in proxies:
+            now = view.at
             span = self._now.get(view.member)
             if span is not None and span.plan.snapshot is view.snapshot and span.life == view.life:
                 self._now[view.member] = _Span(span.life, span.since, now, span.plan)

@@ -79,26 +79,27 @@ class ProxyView(NamedTuple):
     pumps: int  # of its host, without those of users
     sockets: int
     busy: int  # requests and journeys of the application on its host, and users who think
+    at: float  # when it was read, in seconds of the reactors' clock
 
 
 def views_of(mesh: "SimulatedMesh") -> tuple[ProxyView, ...]:
     """Return how the sidecars of all hosts with power stand now."""
-    return tuple(_views(mesh.members.values()))
+    return tuple(_views(mesh.members.values(), mesh.world.now()))
 
 
-def _views(members: Iterable["Member"]) -> Iterable[ProxyView]:
+def _views(members: Iterable["Member"], now: float) -> Iterable[ProxyView]:
     for member in members:
         sidecar, life = member.sidecar, member.host.life
         # Of a host that has just started again, the sidecar may still be that of the life before.
         if sidecar is not None and life is not None and life.alive and sidecar.context.reactor is life.reactor:
-            yield _view(member, sidecar, life)
+            yield _view(member, sidecar, life, now)
 
 
 # Made for every cluster every second: by `tuple` itself, which takes half as long as by name.
 _new = tuple.__new__
 
 
-def _view(member: "Member", sidecar: "Sidecar", life: "Life") -> ProxyView:
+def _view(member: "Member", sidecar: "Sidecar", life: "Life", now: float) -> ProxyView:
     host, client, drain = member.host, sidecar.client, sidecar.drain_state
     held, svid, network_host = client.subscription.held, client.identity.svid, host.network_host
     values = (
@@ -110,18 +111,20 @@ def _view(member: "Member", sidecar: "Sidecar", life: "Life") -> ProxyView:
         client.connected,
         drain.draining,
         drain.in_flight,
-        [_cluster(name, cluster) for name, cluster in sidecar.clusters.items()],
-        [_listener(listener) for listener in sidecar.listeners.values()],
+        [cluster_view(name, cluster) for name, cluster in sidecar.clusters.items()],
+        [listener_view(listener) for listener in sidecar.listeners.values()],
         None if svid is None else _new(CertificateView, (svid.not_before, svid.not_after)),
         host.date.look(),
         len(life.reactor.pumps),
         len(network_host.sockets),
         _busy(member),
+        now,
     )
     return _new(ProxyView, values)
 
 
-def _cluster(name: str, cluster: "ClusterState") -> ClusterView:
+def cluster_view(name: str, cluster: "ClusterState") -> ClusterView:
+    """Return how a cluster stands now."""
     breaker, stats, selector = cluster.breaker, cluster.stats, cluster.selector
     values = (
         name,
@@ -139,7 +142,8 @@ def _cluster(name: str, cluster: "ClusterState") -> ClusterView:
     return _new(ClusterView, values)
 
 
-def _listener(listener: "ProxyListener") -> ListenerView:
+def listener_view(listener: "ProxyListener") -> ListenerView:
+    """Return how a listener stands now."""
     plan, stats = listener.plan, listener.stats
     limiter, handle = plan.connection_limiter, plan.handle
     values = (

@@ -12,6 +12,7 @@ import trio
 from trio.abc import Stream
 
 from sim.local.places import Place
+from sim.local.standing import Standing
 
 _LENGTH = struct.Struct(">I")
 _RECEIVE_BYTES = 1 << 18
@@ -71,7 +72,13 @@ class Go(msgspec.Struct, tag=True, frozen=True):
     until_s: float
 
 
-ToProcess: TypeAlias = Welcome | Know | Power | Begin | End | Spare | Behave | Go
+class Look(msgspec.Struct, tag=True, frozen=True):
+    """Report now. `number`: of the look, for the answer."""
+
+    number: int
+
+
+ToProcess: TypeAlias = Welcome | Know | Power | Begin | End | Spare | Behave | Go | Look
 
 
 class Hello(msgspec.Struct, tag=True, frozen=True):
@@ -98,6 +105,11 @@ class Report(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     busy: int = 0  # journeys or requests under way now
     touched: int = 0  # requests that an application's ailments have touched, in all
     bit: tuple[int, ...] = ()  # entries that have touched something, in all
+    places: tuple[int, int, int] = (0, 0, 0)  # of an application: busy, at work, waiting
+    events: list[Any] = []  # log lines of level info and above: (moment, event, level, fields)
+    standing: Standing | None = None  # of a sidecar, as of this moment
+    late: int = 0  # how often the process was held back, in all
+    look: int = 0  # the look that this answers
 
 
 FromProcess: TypeAlias = Hello | Done | Report

@@ -5,8 +5,10 @@ The actors are those that run anywhere. What is added: their environment's conne
 links, their chance comes from the scenario's seed as in simulation, and what they see is told to the runner.
 """
 
+import sys
 import time
 from pathlib import Path
+from typing import TextIO, cast
 
 import attrs
 import msgspec
@@ -20,6 +22,7 @@ from sim.faults.links import links_of
 from sim.local.links import LinkedNetwork, ProcessLinks
 from sim.local.messages import Channel, Hello
 from sim.local.reactor import LinkedReactor
+from sim.local.reporting import KeptEvents
 from sim.local.roles import make_role
 from sim.local.settings import ProcessSettings
 from sim.local.steered import SteeredProcess
@@ -39,8 +42,11 @@ def main(settings_file: str) -> None:
 
 async def _run(settings: ProcessSettings, scenario: Scenario) -> None:
     place = settings.place
-    log = open_log(wall_clock=wall_clock, form="json")
+    shift_s = time.monotonic() - trio.current_time()
+    events = KeptEvents(sys.stderr, shift_s=shift_s)
+    log = open_log(wall_clock=wall_clock, form="json", output=cast(TextIO, events))
     reactor = LinkedReactor(log=log)
+    events.clock = reactor.now
     randomness = KeyedRandomness(scenario.seed, "host", place.name, settings.incarnation)
     links = ProcessLinks(
         place, reactor=reactor, model=links_of(scenario.network), randomness=randomness.under("links", settings.role)
@@ -57,8 +63,8 @@ async def _run(settings: ProcessSettings, scenario: Scenario) -> None:
         randomness=randomness,
     )
     channel = Channel(await trio.open_unix_socket(settings.runner))
-    role = make_role(settings, scenario, env, shift_s=time.monotonic() - trio.current_time())
-    steered = SteeredProcess(scenario, links, role, channel, graveyard=settings.graveyard)
+    role = make_role(settings, scenario, env, shift_s=shift_s)
+    steered = SteeredProcess(scenario, links, role, channel, graveyard=settings.graveyard, events=events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         await channel.send(Hello(name=place.name, role=settings.role))

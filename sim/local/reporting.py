@@ -4,9 +4,13 @@ A record is a row of its fields in the order of RequestRecord; moments are shift
 way out. What a killed process had not told (at most REPORT_S) is lost with it, as an application's own logs would be.
 """
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, TextIO
+
+import trio
 
 from mesh.model.traffic import ResponseFlag
 from mesh.telemetry.request_record import FailedTry, RequestRecord
@@ -45,6 +49,34 @@ class KeptRecords:
             row[_FAILED] = [failed._replace(ended_at=failed.ended_at + shift_s) for failed in record.failed_tries]
             rows.append(row)
         return rows
+
+
+class KeptEvents:
+    """The stream to which a process's log writes its lines: hands them on to `output`, and keeps them for the next report.
+
+    `clock`: set once there is the reactor whose moments records bear, so that events and records can be compared.
+    """
+
+    def __init__(self, output: TextIO, *, shift_s: float) -> None:
+        self.clock: Callable[[], float] = trio.current_time
+        self._output = output
+        self._shift_s = shift_s
+        self._kept: list[Any] = []
+
+    def write(self, line: str) -> int:
+        fields = json.loads(line)
+        fields.pop("timestamp", None)
+        kind, level = fields.pop("event", ""), fields.pop("level", "info")
+        self._kept.append((self.clock() + self._shift_s, kind, level, fields))
+        return self._output.write(line)
+
+    def flush(self) -> None:
+        self._output.flush()
+
+    def take(self) -> list[Any]:
+        """Return what was logged since the last time."""
+        kept, self._kept = self._kept, []
+        return kept
 
 
 def record_of(row: list[Any], *, shift_s: float) -> RequestRecord:

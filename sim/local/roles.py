@@ -20,6 +20,7 @@ from sim.local.messages import Behave, Go, Report
 from sim.local.places import CONTROL_PLANE_ADDRESS, CONTROL_PLANE_PORT
 from sim.local.reporting import KeptRecords, take_tally, take_users
 from sim.local.settings import ProcessSettings
+from sim.local.standing import Standings
 from sim.scenario.scenario import Scenario
 from sim.workload.deployment import Edge, Instance, edges_of, service_settings, users_settings
 from sim.workload.observations import ServiceTally, UserLog
@@ -37,8 +38,8 @@ class Role(Protocol):
         """Start the actor; return what to await when the process is to end."""
         ...
 
-    def take_report(self) -> Report:
-        """Return what was seen since the last time."""
+    def take_report(self, *, looking: bool) -> Report:
+        """Return what was seen since the last time; `looking`: and how everything stands."""
         ...
 
     def behave(self, how: Behave) -> None:
@@ -69,6 +70,7 @@ class SidecarRole(_Quiet):
         self._env = env
         self._shift_s = shift_s
         self._records = KeptRecords()
+        self._standings: Standings | None = None
 
     async def start(self, nursery: trio.Nursery) -> Drain:
         place, settings = self._settings.place, self._settings
@@ -88,10 +90,13 @@ class SidecarRole(_Quiet):
             SidecarSettings(control_plane=client, records=self._records, probes=probes, drain_s=settings.drain_s),
         )
         nursery.start_soon(sidecar.run)
+        env = self._env
+        self._standings = Standings(sidecar, now=env.reactor.now, wall_clock=env.wall_clock, shift_s=self._shift_s)
         return sidecar.drain
 
-    def take_report(self) -> Report:
-        return Report(records=self._records.take(self._shift_s))
+    def take_report(self, *, looking: bool) -> Report:
+        standing = self._standings.take() if looking and self._standings is not None else None
+        return Report(records=self._records.take(self._shift_s), standing=standing)
 
 
 class ServiceRole(_Quiet):
@@ -115,9 +120,15 @@ class ServiceRole(_Quiet):
         while self._service.places.busy:
             await trio.sleep(_POLL_S)
 
-    def take_report(self) -> Report:
+    def take_report(self, *, looking: bool) -> Report:
         tally = take_tally(self._tally, self._shift_s)
-        return Report(tally=tally, busy=self._service.places.busy, touched=self._condition.touched)
+        places = self._service.places
+        return Report(
+            tally=tally,
+            busy=places.busy,
+            places=(places.busy, places.working, places.waiting),
+            touched=self._condition.touched,
+        )
 
     def behave(self, how: Behave) -> None:
         self._condition.become(how.ailments)
@@ -148,7 +159,7 @@ class UsersRole(_Quiet):
         await trio.sleep_until(self._when.origin - self._shift_s)
         await self._users.run()
 
-    def take_report(self) -> Report:
+    def take_report(self, *, looking: bool) -> Report:
         busy = self._users.active if self._users is not None else 0
         return msgspec.structs.replace(take_users(self._log, self._shift_s), busy=busy)
 

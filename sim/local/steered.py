@@ -21,6 +21,7 @@ from sim.local.messages import (
     End,
     Go,
     Know,
+    Look,
     Power,
     Report,
     Spare,
@@ -28,7 +29,7 @@ from sim.local.messages import (
     Welcome,
 )
 from sim.local.places import Place
-from sim.local.reporting import REPORT_S
+from sim.local.reporting import REPORT_S, KeptEvents
 from sim.local.roles import Role
 from sim.network.fabric import SimNetwork
 from sim.randomness import KeyedRandomness
@@ -36,6 +37,8 @@ from sim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
     from sim.assembly import SimulatedMesh
+
+_LATE_S = 0.02  # A process that sleeps this much longer than it meant to has waited for a processor.
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +77,14 @@ class SteeredProcess:
     """See the module's text."""
 
     def __init__(
-        self, scenario: Scenario, links: ProcessLinks, role: Role, channel: Channel, *, graveyard: str
+        self,
+        scenario: Scenario,
+        links: ProcessLinks,
+        role: Role,
+        channel: Channel,
+        *,
+        graveyard: str,
+        events: KeptEvents,
     ) -> None:
         self.welcomed = trio.Event()
         self._scenario = scenario
@@ -86,6 +96,8 @@ class SteeredProcess:
         self._active: dict[int, Active] = {}
         self._bit: dict[int, None] = {}
         self._last: Report | None = None
+        self._events = events
+        self._late = 0
 
     async def obey(self) -> None:
         """Do what the runner says until it is gone; then there is nobody to work for, and its end ends us."""
@@ -120,6 +132,8 @@ class SteeredProcess:
                 self._role.behave(message)
             case Go():
                 self._role.go(message)
+            case Look():
+                await self.report_now(look=message.number)
 
     def _know(self, places: tuple[Place, ...]) -> None:
         self._mesh.places.update((place.name, place) for place in places)
@@ -141,20 +155,33 @@ class SteeredProcess:
             self._bit[entry] = None
 
     async def report(self) -> None:
-        """Tell what was seen, now and then."""
+        """Tell what was seen, now and then; note when we were kept from it."""
         while True:
-            await trio.sleep(REPORT_S)
+            due = trio.current_time() + REPORT_S
+            await trio.sleep_until(due)
+            if trio.current_time() > due + _LATE_S:
+                self._late += 1
             await self.report_now()
 
-    async def report_now(self) -> None:
-        """Tell what was seen, if it is anything new."""
+    async def report_now(self, *, look: int = 0) -> None:
+        """Tell what was seen, if it is anything new. The answer to a look is told in any case, with how everything stands."""
         for entry, active in self._active.items():
             self._note(entry, active)
-        report = msgspec.structs.replace(self._role.take_report(), bit=tuple(self._bit))
+        seen = self._role.take_report(looking=look > 0)
+        report = msgspec.structs.replace(
+            seen, bit=tuple(self._bit), events=self._events.take(), late=self._late, look=look
+        )
         if report != self._last:
+            # What was counted in this one is not in the next: only standing values are compared.
+            self._last = Report(
+                begun=report.begun,
+                busy=report.busy,
+                touched=report.touched,
+                bit=report.bit,
+                places=report.places,
+                late=report.late,
+            )
             try:
                 await self._channel.send(report)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
-            # What was counted in this one is not in the next: only standing values are compared.
-            self._last = Report(begun=report.begun, busy=report.busy, touched=report.touched, bit=report.bit)

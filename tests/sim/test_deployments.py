@@ -43,3 +43,16 @@ def test_application_that_stops_before_its_sidecar_loses_requests():
 
 def test_all_at_once_leaves_nobody():
     assert "nothing-is-lost" in broken(deployed(at_once=3))
+
+
+def test_whoever_goes_before_callers_have_heard_of_it_loses_requests_and_whoever_waits_does_not():
+    slow_news = {"control_plane.push_delay": "3s"}
+
+    def released(settle_s):
+        scenario = load_scenario(CHANGES / "deploy-drained.yaml", settings=slow_news)
+        (entry,) = scenario.timeline
+        timeline = (attrs.evolve(entry, verb=attrs.evolve(entry.verb, settle_s=settle_s)),)
+        return run_scenario(attrs.evolve(scenario, timeline=timeline, duration_s=60.0))
+
+    assert "no-503" in broken(released(None))
+    assert not broken(released(8.0))

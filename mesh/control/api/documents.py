@@ -15,6 +15,7 @@ from mesh.control.api.ports import ProxyStatus
 from mesh.control.api.redaction import without_secrets
 from mesh.control.registry import Presence
 from mesh.control.store.values import Stored
+from mesh.model.departure import Departure
 from mesh.model.names import ProxyId
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.resource import Resource
@@ -75,6 +76,8 @@ class Documents:
         status = self.status_of(dataplane)
         if status is None or status.presence is not Presence.CONNECTED:
             return OFFLINE
+        if status.departure is not Departure.STAYING:
+            return DEGRADED
         ready = dict(status.inbounds)
         inbounds = dataplane.spec_as(Dataplane).inbounds
         return ONLINE if all(ready.get(inbound.name, True) for inbound in inbounds) else DEGRADED

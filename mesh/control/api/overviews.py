@@ -16,6 +16,7 @@ from mesh.control.api.replies import json_reply
 from mesh.control.api.resources import NOT_RETRIEVED, require_mesh
 from mesh.control.insights import Insight, Subscription
 from mesh.control.store.values import Stored
+from mesh.model.departure import Departure
 from mesh.resources.dataplane import Dataplane
 from mesh.resources.registry import KIND_BY_NAME
 from mesh.resources.times import format_time
@@ -152,9 +153,10 @@ def _overview(documents: Documents, item: Stored) -> dict[str, Any]:
 def _networking(networking: Mapping[str, Any], status: ProxyStatus | None) -> dict[str, Any]:
     """Put the readiness that was reported last into the inbounds, as Kuma's control plane does."""
     ready = dict(status.inbounds) if status is not None else {}
+    stays = status is None or status.departure is Departure.STAYING
     inbounds = []
     for inbound in networking.get("inbound", ()):
-        is_ready = ready.get(inbound.get("name", str(inbound["port"])), True)
+        is_ready = stays and ready.get(inbound.get("name", str(inbound["port"])), True)
         inbounds.append(inbound if is_ready else {**inbound, "state": "NotReady"})
     return {**networking, **({"inbound": inbounds} if inbounds else {})}
 

@@ -13,6 +13,7 @@ from mesh.control.registry import Presence
 from mesh.control.store.values import AuditEntry, Delete, Key, Outcome, Put, Stored
 from mesh.discovery.publication import Refusal
 from mesh.identity.token_authority import TokenAuthority
+from mesh.model.departure import Departure
 from mesh.model.errors import Violation
 from mesh.model.names import ProxyId
 from mesh.resources.resource import Resource
@@ -109,6 +110,8 @@ class ProxyStatus(Protocol):
     def certificate_expires(self) -> float | None: ...
     @property
     def inbounds(self) -> Sequence[tuple[str, bool]]: ...
+    @property
+    def departure(self) -> Departure: ...
 
 
 class Plane(Protocol):

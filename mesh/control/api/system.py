@@ -193,6 +193,7 @@ def _proxy_status(status: ProxyStatus) -> dict[str, Any]:
         "refusal": msgspec.to_builtins(attrs.asdict(refusal)) if refusal is not None else None,
         "certificateExpires": format_time(expires) if expires is not None else None,
         "inbounds": [{"name": name, "ready": ready} for name, ready in status.inbounds],
+        "departure": status.departure.value,
     }
 
 

@@ -10,14 +10,14 @@ from mesh.runtime.environment import Transaction
 
 REMOVALS_KEPT = 10_000  # For how many writes `members_since` knows who was removed.
 
-_COLUMNS = "mesh, name, instance, session, dataplane, inbounds, presence, insight, revision"
+_COLUMNS = "mesh, name, instance, session, dataplane, inbounds, departure, presence, insight, revision"
 # Another control plane's proxy is its own, unless it came over to us.
 _PUT = (
     f"INSERT INTO members ({_COLUMNS})"
-    " VALUES (:mesh, :name, :instance, :session, :dataplane, :inbounds, :presence, :insight, :revision)"
+    " VALUES (:mesh, :name, :instance, :session, :dataplane, :inbounds, :departure, :presence, :insight, :revision)"
     " ON CONFLICT (mesh, name) DO UPDATE SET instance = excluded.instance, session = excluded.session,"
-    " dataplane = excluded.dataplane, inbounds = excluded.inbounds, presence = excluded.presence,"
-    " insight = excluded.insight, revision = excluded.revision"
+    " dataplane = excluded.dataplane, inbounds = excluded.inbounds, departure = excluded.departure,"
+    " presence = excluded.presence, insight = excluded.insight, revision = excluded.revision"
     " WHERE members.instance = :writer OR :takes_over = 1 RETURNING mesh"
 )
 _REMOVE = "DELETE FROM members WHERE mesh = :mesh AND name = :name AND instance = :writer RETURNING mesh"
@@ -101,6 +101,7 @@ def _values(row: MemberRow, *, writer: str, revision: int) -> dict[str, str | in
         "session": row.session,
         "dataplane": encode_json(row.dataplane),
         "inbounds": encode_json(row.inbounds),
+        "departure": row.departure,
         "presence": row.presence,
         "insight": encode_json(row.insight),
         "revision": revision,
@@ -116,6 +117,7 @@ def _row(
     session: str,
     dataplane: str,
     inbounds: str,
+    departure: str,
     presence: str,
     insight: str,
     revision: int,
@@ -126,6 +128,7 @@ def _row(
         session=session,
         dataplane=decode_json(dataplane),
         inbounds=decode_json(inbounds),
+        departure=departure,
         presence=presence,
         insight=decode_json(insight),
         revision=revision,

@@ -51,9 +51,11 @@ _MEMBERS = (
     "CREATE TABLE instances (name TEXT PRIMARY KEY, address TEXT NOT NULL, beats BIGINT NOT NULL)",
 )
 _SEAL = ("CREATE TABLE seal (what TEXT PRIMARY KEY, sealed BYTEA NOT NULL)",)
+_DEPARTURES = ("ALTER TABLE members ADD COLUMN departure TEXT NOT NULL DEFAULT 'staying'",)
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(number=1, statements=(*_COUNTERS, *_RESOURCES, *_AUDIT, *_MEMBERS, *_SEAL)),
+    Migration(number=2, statements=_DEPARTURES),
 )
 
 

@@ -99,6 +99,7 @@ class MemberRow:
     session: str
     dataplane: Mapping[str, Any]  # the Dataplane as written
     inbounds: Mapping[str, bool] = attrs.field(factory=dict)  # which are ready
+    departure: str = "staying"
     presence: str
     insight: Mapping[str, Any] = attrs.field(factory=dict)
     revision: int = 0

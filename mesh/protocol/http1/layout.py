@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from mesh.model.errors import RemoteProtocolError
+from mesh.protocol.http1.pattern import Match, request_pattern, response_pattern
 
 MAX_HEADERS = 100
 _PLANS_MAX = 32  # Callers remove a handful of different sets; more would be a leak.
+_MET_FOR_PATTERN = 64  # To compile a pattern takes as long as some hundred heads save by it.
 
 # Source: RFC 9110 section 7.6.1. TE and Upgrade come back by `keep` where their meaning passes through.
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
@@ -38,9 +40,10 @@ class Plan:
 
 
 class Layout:
-    """Positions of the fields that matter; -1 where a field is absent. Immutable but for its memo of plans."""
+    """Positions of the fields that matter; -1 where a field is absent. Immutable but for its memo of plans and patterns."""
 
     __slots__ = (
+        "_met",
         "connection",
         "content_length",
         "controlled",
@@ -50,6 +53,8 @@ class Layout:
         "positions",
         "rare",
         "request_id",
+        "request_match",
+        "response_match",
         "traceparent",
         "transfer_encoding",
     )
@@ -81,6 +86,17 @@ class Layout:
         # A client may try to steer the proxy; most do not, and shall not pay for the look.
         self.controlled = any(name.startswith(b"x-envoy-") for name in positions)
         self.plans: dict[frozenset[bytes], Plan] = {}
+        # What reads a whole head of this layout at once; None until it pays, and for layouts that are read field by field.
+        self.request_match: Match | None = None
+        self.response_match: Match | None = None
+        self._met = 0
+
+    def meet_again(self) -> None:
+        """Hear that a peer has repeated these names: often enough, and the next head is read by a pattern."""
+        self._met += 1
+        if self._met == _MET_FOR_PATTERN:
+            self.request_match = request_pattern(self.names)
+            self.response_match = response_pattern(self.names)
 
     def _first(self, lower: bytes) -> int:
         return self.positions.get(lower, (-1,))[0]

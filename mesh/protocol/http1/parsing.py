@@ -4,6 +4,7 @@ Rules of this file: a head is taken whole or not at all, so that any split of th
 is a RemoteProtocolError, after which the parser is not used again; framing that two readers could see differently is refused.
 llhttp (httptools 0.9) accepts: two Host fields or none, `GET  /`, HTTP/2.0, HTTP/0.9, `gzip, chunked`, a fragment, empty
 lines in front, a reason with control characters. What a single field means stands in `mesh.protocol.http1.meaning`.
+Heads that a peer repeats but for their values are read by a pattern, without llhttp: see `mesh.protocol.http1.pattern`.
 Source: RFC 9112.
 """
 
@@ -24,6 +25,7 @@ MAX_HEAD_BYTES = 61440
 _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = BodyKind.NONE, BodyKind.LENGTH, BodyKind.CHUNKED, BodyKind.UNTIL_CLOSE
 # Integers: `b"#" in target` costs five times as much in CPython 3.11.
 _SLASH, _HASH, _CR = 0x2F, 0x23, 0x0D
+_REST = b"HTTP/1.1\r\n"  # of the request line, where a pattern has matched
 _KEEP_ALIVE = frozenset({b"keep-alive", b"Keep-Alive"})  # HTTP/1.1's default, spelled out
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"})
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -67,29 +69,37 @@ class RequestParser:
         Raises: RemoteProtocolError, with the status to answer (400, 414, 431, 501, 505). One empty line in front is skipped.
         """
         # One long function on purpose: each call costs a twentieth of the whole, and every request passes here.
-        end = buffer.find(b"\r\n\r\n") + 4
-        if end < 4 or end > MAX_HEAD_BYTES:
-            _check_unfinished_request(buffer)
-            return None
-        fields = self._fields
-        head = buffer if end == len(buffer) else buffer[:end]
-        try:
-            self._llhttp.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # CONNECT or Upgrade: the connection may change hands after this head.
-        except httptools.HttpParserError as error:
-            _refuse_request(head, error)
-        try:
-            method, target, rest = head.split(b" ", 2)
-        except ValueError as error:
-            raise RemoteProtocolError("invalid request line") from error
+        match = self._layout.request_match
+        found = None if match is None else match(buffer)
+        if found is not None and (end := found.end()) <= MAX_HEAD_BYTES:
+            layout, rest = self._layout, _REST
+            method, target, *values = found.groups()
+        else:
+            end = buffer.find(b"\r\n\r\n") + 4
+            if end < 4 or end > MAX_HEAD_BYTES:
+                _check_unfinished_request(buffer)
+                return None
+            fields = self._fields
+            head = buffer if end == len(buffer) else buffer[:end]
+            try:
+                self._llhttp.feed_data(head)
+            except httptools.HttpParserUpgrade:
+                pass  # CONNECT or Upgrade: the connection may change hands after this head.
+            except httptools.HttpParserError as error:
+                _refuse_request(head, error)
+            try:
+                method, target, rest = head.split(b" ", 2)
+            except ValueError as error:
+                raise RemoteProtocolError("invalid request line") from error
 
-        layout, names = self._layout, fields.names
-        if names != layout.names:
-            layout = self._layout = layout_of(names, head_bytes=end)
-        names.clear()
-        values = fields.values.copy()
-        fields.values.clear()
+            layout, names = self._layout, fields.names
+            if names == layout.names:
+                layout.meet_again()
+            else:
+                layout = self._layout = layout_of(names, head_bytes=end)
+            names.clear()
+            values = fields.values.copy()
+            fields.values.clear()
 
         host = values[layout.host] if layout.host >= 0 else b""
         if host != self._host:
@@ -120,7 +130,7 @@ class RequestParser:
             meaning.read_connection(request)
         if layout.rare:
             meaning.read_rare(request)
-        if (
+        if found is None and (
             request.body is not _NONE
             or not request.keep_alive
             or layout.rare
@@ -128,7 +138,7 @@ class RequestParser:
             or method == b"CONNECT"
         ):
             # llhttp now waits for a body or for the end; another one is cheaper than feeding it the body.
-            self._llhttp = httptools.HttpRequestParser(fields)
+            self._llhttp = httptools.HttpRequestParser(self._fields)
         return request, end
 
 
@@ -147,29 +157,38 @@ class ResponseParser:
 
         `method` is the request's: it decides whether a body follows. Raises: RemoteProtocolError, with status 502.
         """
-        end = buffer.find(b"\r\n\r\n") + 4
-        if end < 4 or end > MAX_HEAD_BYTES:
-            _check_unfinished_response(buffer)
-            return None
-        fields = self._fields
-        head = buffer if end == len(buffer) else buffer[:end]
-        line = head[: head.find(b"\r\n")]
-        status, reason, version = _remembered_status_line(line) if len(line) <= 64 else _read_status_line(line)
-        try:
-            self._llhttp.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # Status 101: the connection changes hands after this head.
-        except httptools.HttpParserError as error:
-            raise RemoteProtocolError(f"invalid response: {error}", status=502) from error
-        # llhttp now waits for a body that the caller will read; it cannot be told that there is none.
-        self._llhttp = httptools.HttpResponseParser(fields)
+        match = self._layout.response_match
+        found = None if match is None else match(buffer)
+        if found is not None and (end := found.end()) <= MAX_HEAD_BYTES:
+            layout = self._layout
+            line, *values = found.groups()
+            status, reason, version = _remembered_status_line(line)
+        else:
+            end = buffer.find(b"\r\n\r\n") + 4
+            if end < 4 or end > MAX_HEAD_BYTES:
+                _check_unfinished_response(buffer)
+                return None
+            fields = self._fields
+            head = buffer if end == len(buffer) else buffer[:end]
+            line = head[: head.find(b"\r\n")]
+            status, reason, version = _remembered_status_line(line) if len(line) <= 64 else _read_status_line(line)
+            try:
+                self._llhttp.feed_data(head)
+            except httptools.HttpParserUpgrade:
+                pass  # Status 101: the connection changes hands after this head.
+            except httptools.HttpParserError as error:
+                raise RemoteProtocolError(f"invalid response: {error}", status=502) from error
+            # llhttp now waits for a body that the caller will read; it cannot be told that there is none.
+            self._llhttp = httptools.HttpResponseParser(fields)
 
-        layout, names = self._layout, fields.names
-        if names != layout.names:
-            layout = self._layout = layout_of(names, head_bytes=end, status=502)
-        names.clear()
-        values = fields.values.copy()
-        fields.values.clear()
+            layout, names = self._layout, fields.names
+            if names == layout.names:
+                layout.meet_again()
+            else:
+                layout = self._layout = layout_of(names, head_bytes=end, status=502)
+            names.clear()
+            values = fields.values.copy()
+            fields.values.clear()
 
         response = ResponseHead(status, reason, version, layout, values)
         if layout.content_length >= 0:

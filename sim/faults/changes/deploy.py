@@ -3,8 +3,8 @@
 With `drain` (the default) a sidecar says that it leaves, finishes what is under way and then ends: no request is lost. Without,
 program and sidecar just end: connections break, and until the others hear of it they knock at a closed port. The one in
 production who does that calls it a burst of 503 with every release. `settle` is how long a draining sidecar goes on taking
-requests, so that its callers have the time to hear of it: a preStop hook that sleeps. `stops_first: application` is the other classic: the
-application obeys the signal at once while its sidecar still takes requests.
+requests, so that its callers have the time to hear of it: a preStop hook that sleeps. `stops_first: application` is the other
+classic: the application obeys the signal at once while its sidecar still takes requests.
 Source: istio/istio#7665; Kubernetes Pod termination.
 """
 

@@ -130,6 +130,7 @@ def test_everything_wrong_is_said_at_once(mesh: Mesh, files: Files) -> None:
     file = files.folder / "file"
     file.touch()
     options = ("--control-plane", "http://a:1", "--admin", "10.0.0.1:9901", "--drain-time", "soon", "--data", file)
+    options = (*options, "--drain-settle", "later")
     ended = mesh(*files.arguments(*options, "--access-log", files.folder / "no" / "log"))
     assert ended.code == 2
     assert [error.split(": ")[0] for error in ended.errors] == [
@@ -138,6 +139,7 @@ def test_everything_wrong_is_said_at_once(mesh: Mesh, files: Files) -> None:
         str(files.ca),
         str(files.token),
         "--drain-time",
+        "--drain-settle",
         "--admin",
         "--data",
         "--access-log",
