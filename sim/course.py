@@ -4,11 +4,15 @@ Without `phases` in the scenario nothing is healed before the end of the load. I
 under way may end, and the mesh has a bounded time to be whole again; only a mesh that is not whole at once takes any of it.
 """
 
+from collections.abc import Sequence
+
 import trio
 
 from sim.assembly import SimulatedMesh
 from sim.checks.evidence import Verdict
+from sim.checks.liveness.catalogue import PROMISES
 from sim.checks.liveness.idle import IdleIsQuiet
+from sim.checks.liveness.promise import LivenessPromise
 from sim.checks.liveness.settled import leftovers, why_not_connected
 from sim.checks.liveness.watch import LivenessWatch
 from sim.checks.wording import format_rounded
@@ -23,15 +27,25 @@ _POLL_S = 0.1
 class Course:
     """Owns: what is done when. Emits: verdicts on what must come about, of use once `run` has ended."""
 
-    def __init__(self, mesh: SimulatedMesh, timeline: Timeline, *, until_s: float) -> None:
+    def __init__(
+        self,
+        mesh: SimulatedMesh,
+        timeline: Timeline,
+        *,
+        until_s: float,
+        promises: Sequence[type[LivenessPromise]] = PROMISES,
+        judges_idle: bool = True,
+    ) -> None:
+        """`promises`: what must come about in a healed core; `judges_idle`: that a mesh without load is quiet, too."""
         self._mesh = mesh
         self._timeline = timeline
         self._until_s = until_s
+        self._judges_idle = judges_idle
         self._liveness: LivenessWatch | None = None
         self.verdicts: list[Verdict] = []
         phases = mesh.scenario.phases
         if phases is not None:
-            self._liveness = LivenessWatch(mesh)
+            self._liveness = LivenessWatch(mesh, promises)
             mesh.inspection.observers.append(self._liveness)
 
     async def run(self) -> None:
@@ -50,7 +64,8 @@ class Course:
         await self._settle()
         if self._liveness is not None:
             self.verdicts[:0] = self._liveness.verdicts()
-            self.verdicts.append(await IdleIsQuiet(mesh).judge())
+            if self._judges_idle:
+                self.verdicts.append(await IdleIsQuiet(mesh).judge())
 
     async def _drain(self) -> None:
         """Let what is under way end, for a while."""

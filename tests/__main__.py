@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(sys.executable).parent
+PARALLEL = ("-n", "auto", "--dist", "loadgroup")  # a worker a core; see `alone` in conftest.py
 
 
 def steps(pytest_arguments: list[str]) -> dict[str, list[str]]:
@@ -20,7 +21,7 @@ def steps(pytest_arguments: list[str]) -> dict[str, list[str]]:
         "format": [python, "-m", "ruff", "format", "--check", "."],
         "types": [python, "-m", "mypy"],
         "import contracts": [str(TOOLS / "lint-imports"), "--no-logo"],
-        "tests": [python, "-m", "pytest", "-q", *(pytest_arguments or ["-m", "not slow and not envoy"])],
+        "tests": [python, "-m", "pytest", "-q", *PARALLEL, *(pytest_arguments or ["-m", "not slow and not envoy"])],
     }
 
 

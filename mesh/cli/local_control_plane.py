@@ -7,17 +7,25 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from mesh.cli.api_client import ApiClient
+from mesh.cli.api_client import ApiClient, RequestRefused
 from mesh.cli.contexts import Context
 from mesh.cli.failures import CommandFailed
+from mesh.cli.kinds import path_of_kind
 from mesh.cli.signing_key import read_signing_key
-from mesh.identity.tokens import SigningKey, issue_dataplane_token
+from mesh.control.registry import Presence
+from mesh.control.status import ProxyStatus
+from mesh.discovery.publication import Refusal
+from mesh.identity.tokens import SigningKey, TokenVerifier, issue_dataplane_token
 from mesh.model.errors import ConfigError, Violation
+from mesh.model.names import ProxyId
+from mesh.resources.registry import KIND_BY_NAME
 from mesh.resources.resource import Resource
 from mesh.runtime.environment import Process, Processes
 from mesh.runtime.real import wall_clock
@@ -40,8 +48,9 @@ class LocalControlPlane:
         self.ca_file = str(self.data / "ca.pem")
         self.api_url = ""
         self.serving = False
-        self.converged: Mapping[str, bool] = {}
-        self.ready_inbounds: Mapping[str, int] = {}  # how many have said so, of each proxy that converged
+        self.status: Mapping[str, ProxyStatus] = {}
+        self.revision = 0
+        self._read_to = 0  # bytes of its log
         self._processes = processes
         self._folder = folder
         self._mesh = mesh
@@ -50,6 +59,12 @@ class LocalControlPlane:
         self._signing_key: SigningKey | None = None
         self._client: ApiClient | None = None
         self._asking = trio.Lock()
+
+    @property
+    def ready_inbounds(self) -> Mapping[str, int]:
+        """How many have said so, of each proxy that converged."""
+        statuses = self.status.items()
+        return {name: sum(ready for _, ready in status.inbounds) for name, status in statuses if status.converged}
 
     def write_resources(self, resources: Sequence[Resource]) -> Path:
         """Write the resources that it starts with; a mesh of its name is added where there is none."""
@@ -110,11 +125,12 @@ class LocalControlPlane:
         what = "ended at its start" if ended else f"has not started within {READY_TIMEOUT_S:g} s"
         return Violation(file=str(self.log), message=f"the control plane {what}: {reason}")
 
-    def token(self, name: str, workload: str) -> str:
-        """Return a token for the Dataplane of that name."""
-        assert self._signing_key is not None, "the control plane has not started"
-        return issue_dataplane_token(
-            self._signing_key,
+    def token(self, name: str, workload: str) -> tuple[str, str]:
+        """Return a token for the Dataplane of that name, and its id."""
+        key = self._signing_key
+        assert key is not None, "the control plane has not started"
+        token = issue_dataplane_token(
+            key,
             mesh=self._mesh,
             name=name,
             workload=workload,
@@ -122,6 +138,8 @@ class LocalControlPlane:
             now=wall_clock(),
             random=SystemRandomness().stream("token", name),
         )
+        claims = TokenVerifier({key.kid: key.public_key}).verify_dataplane(token, now=wall_clock())
+        return token, claims.token_id
 
     async def watch(self) -> None:
         """Look at the proxies again and again, until cancelled."""
@@ -129,24 +147,45 @@ class LocalControlPlane:
             try:
                 status = await self._ask("GET", "/status", {"mesh": self._mesh})
             except CommandFailed:
-                self.converged = self.ready_inbounds = {}  # It is away.
+                self.status = {}  # It is away.
             else:
-                proxies = status.get("proxies") or []
-                self.converged = {proxy["name"]: _is_live(proxy) for proxy in proxies}
-                self.ready_inbounds = {proxy["name"]: _ready_inbounds(proxy) for proxy in proxies if _is_live(proxy)}
+                self.status = {proxy["name"]: _status_of(proxy) for proxy in status.get("proxies") or []}
+                self.revision = status["revision"]
             await trio.sleep(_POLL_S)
 
-    async def apply(self, resources: Sequence[Resource]) -> None:
-        """Apply resources through the API; wait while the control plane is away."""
+    def read_log(self) -> list[tuple[float, str, str, Mapping[str, Any]]]:
+        """Return what it has logged since the last time: seconds since the epoch, event, level, fields."""
+        with self.log.open("rb") as log:
+            log.seek(self._read_to)
+            data = log.read()
+        whole, _, _ = data.rpartition(b"\n")
+        self._read_to += len(whole) + 1 if whole else 0
+        return [line for text in whole.splitlines() if (line := _line_of(text)) is not None]
+
+    async def apply(self, resources: Sequence[Resource]) -> str:
+        """Apply resources through the API; wait while the control plane is away. Return why it refused, if it did."""
         body = {"resources": [dict(resource.written) for resource in resources], "dryRun": False}
+        return await self._change("POST", "/apply", body)
+
+    async def delete(self, resource: Resource) -> str:
+        """Delete a resource, likewise; one that is not there is no refusal."""
+        return await self._change("DELETE", path_of_kind(KIND_BY_NAME[resource.kind], resource.mesh, resource.name), {})
+
+    async def _change(self, method: str, path: str, body: Mapping[str, Any]) -> str:
         while True:
             try:
-                await self._ask("POST", "/apply", body)
+                await self._ask(method, path, body)
+            except RequestRefused as error:
+                if method == "DELETE" and error.status == HTTPStatus.NOT_FOUND:
+                    return ""
+                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return str(error)
             except CommandFailed:
-                await trio.sleep(_APPLY_RETRY_S)
+                pass  # It is away.
             else:
-                self.converged = {}  # Nothing is known of the time after it until the next look.
-                return
+                self.status = {}  # Nothing is known of the time after it until the next look.
+                return ""
+            await trio.sleep(_APPLY_RETRY_S)
 
     async def _ask(self, method: str, path: str, what: Mapping[str, Any]) -> Any:
         async with self._asking:
@@ -155,6 +194,8 @@ class LocalControlPlane:
                 token_file = str(self.data / "admin.token")
                 context = Context(address=self.api_url, ca_cert_file=self.ca_file, token_file=token_file)
                 client = self._client = ApiClient(context)
+            if method == "DELETE":
+                return await trio.to_thread.run_sync(client.delete, path)
             ask = client.get if method == "GET" else client.post
             return await trio.to_thread.run_sync(ask, path, what)
 
@@ -164,10 +205,26 @@ class LocalControlPlane:
             client.close()
 
 
-def _ready_inbounds(proxy: Mapping[str, Any]) -> int:
-    return sum(bool(inbound.get("ready")) for inbound in proxy.get("inbounds") or [])
+def _status_of(proxy: Mapping[str, Any]) -> ProxyStatus:
+    """Read how it stands with one proxy, as the API shows it."""
+    refusal = proxy.get("refusal")
+    return ProxyStatus(
+        proxy=ProxyId(proxy["mesh"], proxy["name"]),
+        presence=Presence(proxy["presence"]),
+        wanted_version=proxy.get("wantedVersion") or "",
+        sent_version=proxy.get("sentVersion") or "",
+        acked_version=proxy.get("ackedVersion") or "",
+        refusal=None if refusal is None else Refusal(version=refusal["version"], reason=refusal["reason"]),
+        lag_s=proxy.get("lagSeconds") or 0.0,
+        inbounds=tuple((inbound["name"], inbound["ready"]) for inbound in proxy.get("inbounds") or ()),
+    )
 
 
-def _is_live(proxy: Mapping[str, Any]) -> bool:
-    wanted = proxy.get("wantedVersion")
-    return proxy.get("presence") == "connected" and bool(wanted) and wanted == proxy.get("ackedVersion")
+def _line_of(text: bytes) -> tuple[float, str, str, Mapping[str, Any]] | None:
+    """Read one line of its log; what it says to people is none."""
+    try:
+        fields = json.loads(text)
+        at = datetime.fromisoformat(fields.pop("timestamp")).timestamp()
+        return at, fields.pop("event"), fields.pop("level"), fields
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -171,7 +171,7 @@ class Up:
         dataplane.write_text(json.dumps(document, indent=2))
         token = place.folder / "token"
         token.touch(0o600)  # Before the token is in it.
-        token.write_text(self._plane.token(place.name, place.what.workload))
+        token.write_text(self._plane.token(place.name, place.what.workload)[0])
         if isinstance(place.what, Instance):
             service = ["service", str(self._file), "--instance", place.name, "--local", place.address]
             await self._spawn(f"{place.name} service", [*service, "--data", str(place.folder / "service")], nursery)

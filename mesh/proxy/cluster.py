@@ -27,6 +27,7 @@ from mesh.telemetry.metrics import ClusterStats, Sample
 TLS_FAILURE_LOG_S = 60.0
 REBUILT_AT_ONCE = 100  # endpoints
 REBUILD_PAUSE_S = 1e-5  # per endpoint beyond those
+ROUNDING_S = 1e-6  # A timer this much later is surely not before the moment that it is for.
 _NONE_OMITTED: frozenset[int] = frozenset()
 
 
@@ -285,12 +286,22 @@ class ClusterState:
         """Ask endpoints no more how they are: the sidecar ends. All else goes on."""
         self._checks.close()
 
-    def tick(self, now: float) -> None:
-        """Close what has been idle too long at `now`."""
+    def tick(self, until: float) -> None:
+        """Close what has been idle too long, and up to the next tick at `until` whatever will have been, at its moment.
+
+        To the moment, because the limit is often set just below a server's: a connection that lives on for another second
+        is closed by the server while a request is on its way.
+        """
         idle_s = self.config.timeouts.idle_s
-        if idle_s:
-            for endpoint in self.endpoints.values():
-                self.pool.close_idle(endpoint, since=now - idle_s)
+        if not idle_s:
+            return
+        now, due = self._reactor.now(), until
+        for endpoint in self.endpoints.values():
+            self.pool.close_idle(endpoint, since=now - idle_s)
+            if endpoint.idle:
+                due = min(due, endpoint.idle[0].idle_since + idle_s)
+        if due < until:
+            self._reactor.call_at(due + ROUNDING_S, lambda: self.tick(until))
 
     def close(self) -> None:
         """The cluster is gone from the configuration: close what is idle; requests under way end by themselves."""

@@ -35,7 +35,7 @@ TICK_S = 1.0
 REREAD_S = 5.0  # How often certificates that lie on this host are looked at again.
 # With pauses of up to 10 s this limit is never reached: whatever goes wrong with configuration, requests go on.
 NEVER_GIVE_UP = RestartPolicy(backoff_s_max=10.0, restarts_max=1000)
-DRAIN_SETTLE_S = 1.0  # Callers usually hear of each stage of our leaving within half of it, and until then may still come.
+DRAIN_SETTLE_S = 1.0  # Callers usually hear of each stage of our leaving within half of it, and may come until then.
 
 
 @attrs.frozen(kw_only=True)
@@ -277,7 +277,7 @@ class Sidecar:
     def _tick(self) -> None:
         now = self._env.reactor.now()
         for cluster in self.clusters.values():
-            cluster.tick(now)
+            cluster.tick(now + TICK_S)
         if now >= self._reread_at:
             self._reread_at = now + REREAD_S
             self._reread_host_files()

@@ -1,5 +1,8 @@
 """Everything that checks may look at after a run. Filled by the runner while the run goes on; judged by nobody here."""
 
+from collections.abc import MutableSequence, Sequence
+from typing import NamedTuple
+
 import attrs
 
 from sim.checks.suspects import Suspects
@@ -7,6 +10,7 @@ from sim.scenario.expression import Metric
 from sim.scenario.scenario import Scenario
 from sim.scenario.timeline import TimelineEntry
 from sim.workload.observations import ServiceTally, UserLog
+from sim.workload.packed_rows import PackedRows
 
 
 @attrs.frozen(kw_only=True)
@@ -54,21 +58,33 @@ class ProxyLog:
     """
 
     def __init__(self) -> None:
-        self.answers: dict[int, list[float]] = {}
-        self.flags: dict[str, list[float]] = {}
+        self.answers: dict[int, MutableSequence[float]] = {}
+        self.flags: dict[str, MutableSequence[float]] = {}
         self.shadow_denials: dict[str, list[float]] = {}
 
 
+class TryRow(NamedTuple):
+    """One request that an outbound proxy sent."""
+
+    start_s: float
+    tries: int
+
+
 class TryLog:
-    """Requests that outbound proxies sent, by service: `(start_s, tries)` each."""
+    """Requests that outbound proxies sent, by service."""
 
     def __init__(self) -> None:
-        self.by_service: dict[str, list[tuple[float, int]]] = {}
+        self.by_service: dict[str, Sequence[tuple[float, int]]] = {}
+
+    def rows_of(self, service: str) -> PackedRows[TryRow]:
+        """Return what the requests to a service, of which there were none yet, are appended to."""
+        rows = self.by_service[service] = PackedRows(TryRow, "dI")
+        return rows
 
     def totals(self) -> tuple[int, int]:
         """Return how many requests there were, and how many tries they took."""
-        rows = [row for rows in self.by_service.values() for row in rows]
-        return len(rows), sum(tries for _, tries in rows)
+        counts = [tries for rows in self.by_service.values() for _, tries in rows]
+        return len(counts), sum(counts)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -4,27 +4,29 @@ Owns: which hosts there are and what they are told. Emits: evidence, from what p
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import attrs
 import trio
 
+from mesh.control.status import ProxyStatus
 from mesh.resources.resource import Resource
 from mesh.runtime.environment import Process
+from mesh.runtime.real import wall_clock
 from sim.checks.evidence import Evidence
 from sim.checks.inspection import Inspection
-from sim.checks.record_tally import RecordTally
 from sim.clock import NS_PER_S, SimClock
 from sim.event_log import EventLog
 from sim.faults.links import links_of
 from sim.local.ailments import ToldCondition, Written
 from sim.local.control_plane import ControlPlane
 from sim.local.graveyard import Graveyard
-from sim.local.hosts import Launcher, LocalHost, LocalMember
-from sim.local.messages import Behave, Go, Know, Report, ToProcess, Welcome
+from sim.local.hearing import Hearing
+from sim.local.hosts import Launcher, LocalDisk, LocalHost, LocalMember
+from sim.local.messages import Behave, Go, Know, ToProcess, Welcome
 from sim.local.places import CONTROL_PLANE, CONTROL_PLANE_ADDRESS, Place, address_of, place_of
-from sim.local.reporting import add_tally, add_users, record_of
 from sim.local.sockets import Sockets
 from sim.local.steering import Connected, Steering
 from sim.network.fabric import SimNetwork
@@ -71,15 +73,27 @@ class LocalWorld:
         self._nursery.start_soon(function, *arguments, name=name)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class ControlPlaneHosts:
-    """The hosts of control planes: one."""
+    """The hosts of control planes: one. `refusals`: why changes were refused, in order."""
 
-    hosts: tuple[LocalHost, ...]
+    plane: ControlPlane
+    hosts: tuple[LocalHost, ...] = ()
+    refusals: list[str] = attrs.field(factory=list)
+
+    @property
+    def store_platter(self) -> object:
+        """Stands for the disk with the resources: another one after it was wiped."""
+        return self.hosts[0].platter.content
 
     def named(self, replica: str) -> list[LocalHost]:
         """Return the host of that name; all without one."""
         return [host for host in self.hosts if replica in ("", host.name)]
+
+    def revisions(self) -> dict[str, int]:
+        """Return the revision of the resources that a control plane shows; nothing while it is down."""
+        host = self.hosts[0]
+        return {host.name: self.plane.revision} if host.alive and self.plane.status else {}
 
 
 class LocalMesh:
@@ -94,12 +108,15 @@ class LocalMesh:
         sockets: Sockets,
         control_plane: ControlPlane,
         launch: Launcher,
+        folder: Path,
     ) -> None:
+        self._folder = folder
         self.scenario = scenario
         self.evidence = evidence
         self.world = LocalWorld(scenario, nursery)
         self.control_plane: None = None  # there is nothing to look into
-        self.inspection = Inspection((), clock=self.world.now)
+        self.hearing = Hearing(self)
+        self.inspection = Inspection((), take_views=self.hearing.views)
         self.resources: tuple[Resource, ...] = scenario.resources
         self.members: dict[str, LocalMember] = {}
         self.plane = control_plane
@@ -108,30 +125,32 @@ class LocalMesh:
         self.origin_s = 0.0  # when the scenario began, in seconds of the runner's clock
         self.shift_s = time.monotonic() - trio.current_time()  # from the runner's clock to the machine's
         self.loading = trio.Event()
-        self.steering = Steering(sockets.runner, greet=self._greet, on_report=self._take)
+        self.epoch = wall_clock() - trio.current_time()  # the date of the runner's 0
+        self.steering = Steering(
+            sockets.runner, greet=self._greet, on_report=self.hearing.take, on_end=self.hearing.part
+        )
         self.graveyard = Graveyard(sockets.graveyard)
+        self._changing = trio.StrictFIFOLock()
         self.begun: dict[int, None] = {}  # entries of the timeline that are active on links
         self._launch = launch
         self._numbers: dict[str, int] = {}
         self._addresses = 0
-        self._sinks: dict[str, RecordTally] = {}
+        self.outsiders: dict[str, LocalMember] = {}  # nothing outside the mesh is started
+        self.control_planes = ControlPlaneHosts(control_plane)
         place = Place(name=CONTROL_PLANE, zone=scenario.control_plane.zone, address=CONTROL_PLANE_ADDRESS)
         self.control_plane_host = self._add_host(place, self._launch_control_plane)
+        self.control_planes.hosts = (self.control_plane_host,)
         for instance in instances_of(scenario):
             self._add(instance)
         for edge in edges_of(scenario):
             self._add(edge)
 
-    @property
-    def control_planes(self) -> ControlPlaneHosts:
-        """The control planes, as verbs ask for them."""
-        return ControlPlaneHosts((self.control_plane_host,))
-
     # Who is there.
 
     def _add_host(self, place: Place, launch: Launcher) -> LocalHost:
         network_host = self.world.network.add_host(place.name, zone=place.zone, ip=place.address)
-        host = self.world.hosts[place.name] = LocalHost(self, place, network_host, launch)
+        disk = LocalDisk(self._folder / place.name)
+        host = self.world.hosts[place.name] = LocalHost(self, place, network_host, launch, disk=disk)
         return host
 
     async def _launch_control_plane(self, host: LocalHost) -> AsyncGenerator[Process, None]:
@@ -141,9 +160,7 @@ class LocalMesh:
         place = place_of(what, address_of(self._addresses))
         self._addresses += 1
         member = self.members[what.name] = LocalMember(what=what, host=self._add_host(place, self._launch))
-        self._sinks[what.name] = RecordTally(
-            self.evidence, self.inspection, host=what.name, workload=what.workload, origin_s=lambda: self.origin_s
-        )
+        self.hearing.expect(what)
         if isinstance(what, Instance):
             self._numbers[what.workload] = self._numbers.get(what.workload, 0) + 1
         return member
@@ -162,6 +179,10 @@ class LocalMesh:
             and zone in ("", member.what.zone)
             and not member.leaving
         ]
+
+    def member(self, name: str) -> LocalMember | None:
+        """Return an instance or edge."""
+        return self.members.get(name)
 
     def start_instance(self, service: str, zone: str) -> LocalMember:
         """Start one more instance; its number follows that of the last one."""
@@ -201,16 +222,32 @@ class LocalMesh:
     def replace_resources(self, resources: tuple[Resource, ...]) -> None:
         """Make other resources the truth; a control plane that is down gets them when it is back."""
         before = {resource.key: resource for resource in self.resources}
+        kept = {resource.key for resource in resources}
         changed = tuple(resource for resource in resources if before.get(resource.key) is not resource)
+        gone = tuple(resource for key, resource in before.items() if key not in kept)
         self.resources = resources
-        self.world.start_task(self.plane.apply, changed, name="apply")
+        self.world.start_task(self._change, changed, gone, name="apply")
+
+    async def _change(self, changed: tuple[Resource, ...], gone: tuple[Resource, ...]) -> None:
+        """Do what an operator does: apply, then delete. What is refused is not in force."""
+        async with self._changing:
+            refused = await self.plane.apply(changed) if changed else ""
+            for resource in () if refused else gone:
+                refused = refused or await self.plane.delete(resource)
+        if refused:
+            self.control_planes.refusals.append(refused)
+            self.world.log.record("operator.refused", CONTROL_PLANE, reason=refused)
 
     # How it stands.
 
     def lagging(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the named proxies that do not run what they should, sorted."""
-        converged = self.plane.converged if self.control_plane_host.alive else {}
-        return tuple(sorted(name for name in names if not converged.get(name)))
+        status = self.status()
+        return tuple(sorted(name for name in names if name not in status or not status[name].converged))
+
+    def status(self) -> Mapping[str, ProxyStatus]:
+        """Return what the control plane knows of each proxy; nothing while it is down."""
+        return self.plane.status if self.control_plane_host.alive else {}
 
     def busy(self) -> bool:
         """Is any user or any instance still at work?"""
@@ -241,20 +278,8 @@ class LocalMesh:
         ]
         if process.role == "service":
             messages.append(Behave(ailments=self.condition_of(process.name).written()))
+        self.hearing.greet(process)
         return messages
-
-    def _take(self, process: Connected, report: Report) -> None:
-        sink = self._sinks[process.name]
-        for row in report.records:
-            sink.append(record_of(row, shift_s=-self.shift_s))
-        if report.journeys or report.visits:
-            add_users(self.evidence.users, report, origin=self.origin_s + self.shift_s)
-        if process.role == "service":
-            condition = self.condition_of(process.name)
-            condition.touched += report.touched - process.touched
-            process.touched = report.touched
-        if report.tally:
-            add_tally(self.evidence.services, report.tally, shift_s=-self.shift_s)
 
 
 def as_simulated(mesh: LocalMesh) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import msgspec
+import trio
 
 from mesh.runtime.environment import Process
 from sim.local.control_plane import ControlPlane
@@ -13,7 +14,6 @@ from sim.local.hosts import LocalHost
 from sim.local.settings import ProcessSettings
 from sim.local.sockets import Sockets
 from sim.scenario.scenario import Scenario
-from sim.workload.deployment import Edge, edges_of
 
 DRAIN_S = 10.0
 _SECRET_MODE = 0o600
@@ -39,16 +39,20 @@ class Program:
         self._sockets = sockets
         self._forker = forker
         self._control_plane = control_plane
-        self._edges: dict[str, Edge] = {edge.name: edge for edge in edges_of(scenario)}
 
     async def launch(self, host: LocalHost) -> AsyncGenerator[Process, None]:
         """Start the processes of a host. Raises: ConfigError."""
         folder = self._folder / host.name
         folder.mkdir(exist_ok=True)
-        workload = host.place.service or self._edges[host.name].workload
+        member = host.member
+        assert member is not None, "control planes are launched otherwise"
+        if not member.token:
+            member.token, member.token_id = self._control_plane.token(host.name, member.what.workload)
+        if member.starts_after_s:
+            await trio.sleep(member.starts_after_s)
         token = folder / "token"
         token.touch(_SECRET_MODE)  # Before the token is in it.
-        token.write_text(self._control_plane.token(host.name, workload))
+        token.write_text(member.token)
         application = "service" if host.place.service else "users"
         yield await self._start(host, application, folder, token)
         # Its sidecar's first probe finds it, as in simulation.

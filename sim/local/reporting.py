@@ -94,8 +94,9 @@ def record_of(row: list[Any], *, shift_s: float) -> RequestRecord:
 
 def take_users(log: UserLog, shift_s: float) -> Report:
     """Return what users did since the last time, and forget it."""
-    journeys, log.journeys = log.journeys, []
-    visits, log.visits = log.visits, []
+    fresh = UserLog()
+    journeys, log.journeys = log.journeys, fresh.journeys
+    visits, log.visits = log.visits, fresh.visits
     return Report(
         journeys=[j._replace(start_s=j.start_s + shift_s, end_s=j.end_s + shift_s) for j in journeys],
         visits=[v._replace(start_s=v.start_s + shift_s, end_s=v.end_s + shift_s) for v in visits],
@@ -110,7 +111,7 @@ def take_tally(tally: ServiceTally, shift_s: float) -> dict[str, Any]:
         moments_by_arrival = getattr(tally, name)
         rows = [(key, [at + shift_s for at in moments]) for key, moments in moments_by_arrival.items() if moments]
         for moments in moments_by_arrival.values():
-            moments.clear()
+            del moments[:]  # An array's `clear` is younger than Python 3.11.
         if rows:
             taken[name] = rows
     for name in _COUNTERS:

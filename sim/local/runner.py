@@ -16,21 +16,19 @@ import trio
 
 from mesh.model.errors import ConfigError, Violation
 from mesh.runtime.environment import Processes
-from mesh.runtime.real import wall_clock
 from mesh.runtime.real.processes import RealProcesses
-from sim.checks.always.no_plaintext import NoPlaintext
-from sim.checks.always.permissions import Permitted
 from sim.checks.convergence import ConvergenceWatcher
-from sim.checks.evidence import Evidence, Verdict
+from sim.checks.evidence import Evidence
+from sim.checks.gauges import GaugeSampler
 from sim.checks.inspection import LOOK_S
-from sim.checks.invariants import judge_warmup
-from sim.checks.judge import judge, judge_watchers
 from sim.checks.suspects import Suspects
 from sim.checks.watcher import Watcher
-from sim.faults.core import choose_core
+from sim.conclusion import READY_S_MAX, Observed, conclude
+from sim.course import Course
 from sim.faults.timeline import Timeline
 from sim.local.control_plane import ControlPlane
 from sim.local.forker import Forker
+from sim.local.judged import LOCAL_PROMISES, LOCAL_WATCHERS, unjudged
 from sim.local.mesh import LocalMesh, as_simulated
 from sim.local.program import Program
 from sim.local.reach import lacking_of, without
@@ -39,20 +37,17 @@ from sim.local.steered_verb import steer
 from sim.report.capture import Capture
 from sim.report.files import save, wanted_files
 from sim.report.material import HostFacts, Material
-from sim.report.result import RunResult, Totals
-from sim.runner import READY_S_MAX, Progress
+from sim.report.result import RunResult
+from sim.runner import Progress
+from sim.scenario.promises import metrics_of
 from sim.scenario.scenario import Scenario
 from sim.workload.observations import ServiceTally, UserLog
 
-DRAIN_S_MAX = 60.0
 END_S = 5.0
 HINT = "leave it out, or let it be left out with --allow-missing"
 _POLL_S = 0.1
 _SETTLE_S = 1.0  # between the last configuration and the first user: probes, first connections
 _LAST_REPORTS_S = 0.3
-
-# Of the checks that are always on: those that need no look into sidecars.
-WATCHERS_OF_RECORDS: tuple[type[Watcher], ...] = (NoPlaintext, Permitted)
 
 MakeControlPlane = Callable[[Scenario, Path, Processes], ControlPlane]
 
@@ -87,7 +82,7 @@ class _Run:
         self.watchers: list[Watcher] = []
         self.load_before = os.getloadavg()[0]
         self.cpu_s = 0.0
-        self.epoch = 0.0  # the date of the runner's 0
+        self.course: Course | None = None
 
     async def run(self, make_control_plane: MakeControlPlane) -> RunResult:
         """Start everything, live through the timeline, end everything, judge.
@@ -95,7 +90,6 @@ class _Run:
         Raises: ConfigError (in a group) when something cannot be started.
         """
         began = time.monotonic()
-        self.epoch = wall_clock() - trio.current_time()
         async with trio.open_nursery() as nursery:
             with tempfile.TemporaryDirectory(prefix="mesh-run-") as scratch:
                 folder = Path(scratch)
@@ -118,10 +112,9 @@ class _Run:
                     sockets=sockets,
                     control_plane=control_plane,
                     launch=program.launch,
+                    folder=folder,
                 )
-                self.watchers = [watcher(as_simulated(mesh)) for watcher in WATCHERS_OF_RECORDS]
-                self.evidence.suspects = Suspects(lambda: mesh.origin_s)
-                mesh.inspection.observers += [*self.watchers, *self.capture.observers, self.evidence.suspects]
+                self._observe(mesh)
                 async with _running(mesh, forker):
                     await nursery.start(forker.run)
                     if await self._start(mesh, nursery):
@@ -130,6 +123,16 @@ class _Run:
                 self._keep_logs(folder)
             nursery.cancel_scope.cancel()
         return self._conclude(mesh, wall_s=time.monotonic() - began)
+
+    def _observe(self, mesh: LocalMesh) -> None:
+        """Let everybody look who looks at a simulated run, as far as there is something to see."""
+        simulated = as_simulated(mesh)
+        self.watchers = [watcher(simulated) for watcher in LOCAL_WATCHERS]
+        self.evidence.suspects = Suspects(lambda: mesh.origin_s)
+        mesh.inspection.observers += [*self.watchers, *self.capture.observers, self.evidence.suspects]
+        gauges = GaugeSampler(simulated, metrics_of(self.scenario.checks))
+        if gauges.wanted:
+            mesh.inspection.observers.append(gauges)
 
     async def _start(self, mesh: LocalMesh, nursery: trio.Nursery) -> bool:
         """Start the processes and wait until every proxy runs what it should; False when that does not come about."""
@@ -156,25 +159,19 @@ class _Run:
         end_s = self.evidence.ended_s
         mesh.go(trio.current_time() + _SETTLE_S, until_s=end_s)
         timeline = Timeline(as_simulated(mesh), until_s=end_s)
+        self.course = Course(as_simulated(mesh), timeline, until_s=end_s, promises=LOCAL_PROMISES, judges_idle=False)
         await trio.sleep_until(mesh.origin_s)
         mesh.world.log.record("scenario.began", "timeline")
-        nursery.start_soon(self._inspect, mesh, timeline)
         watcher = ConvergenceWatcher(as_simulated(mesh))
         for entry in self.scenario.timeline:
             if entry.verb.reconfigures and entry.at_s < end_s:
                 nursery.start_soon(self._watch, mesh, watcher, entry.at_s, entry.title())
-        phases = self.scenario.phases
-        if phases is not None and phases.heal_s < end_s:
-            await timeline.run(phases.heal_s)
-            timeline.heal(choose_core(as_simulated(mesh), phases), phases.heal_s)
-        await timeline.run(end_s)
-        timeline.end(end_s)
-        with trio.move_on_after(DRAIN_S_MAX):
-            while mesh.busy():
-                await trio.sleep(_POLL_S)
+        async with trio.open_nursery() as inspecting:
+            inspecting.start_soon(self._inspect, mesh, timeline)
+            await self.course.run()
+            inspecting.cancel_scope.cancel()
         await trio.sleep(_LAST_REPORTS_S)
-        now_s = trio.current_time() - mesh.origin_s
-        mesh.inspection.look(now_s)
+        now_s = await self._look(mesh)
         for watching in self.watchers:
             watching.finish(now_s)
         self.evidence.users.visits.sort(key=lambda visit: visit.end_s)
@@ -184,11 +181,17 @@ class _Run:
         await trio.sleep_until(mesh.origin_s + at_s)
         await watcher.watch(what)
 
+    async def _look(self, mesh: LocalMesh) -> float:
+        """Look at everything; return when that was, in seconds of the run."""
+        with trio.CancelScope(shield=True):  # A look that was begun is ended: what was gathered is for the observers.
+            now_s = await mesh.hearing.gather() - mesh.origin_s
+            mesh.inspection.look(now_s)
+        return now_s
+
     async def _inspect(self, mesh: LocalMesh, timeline: Timeline) -> None:
         while True:
             await trio.sleep(LOOK_S)
-            now_s = trio.current_time() - mesh.origin_s
-            mesh.inspection.look(now_s)
+            now_s = await self._look(mesh)
             self.on_progress(
                 Progress(
                     now_s=max(0.0, now_s),
@@ -211,17 +214,19 @@ class _Run:
             raise ConfigError([Violation(message=message, file=str(logs))]) from error
 
     def _conclude(self, mesh: LocalMesh, *, wall_s: float) -> RunResult:
-        evidence = self.evidence
-        result = RunResult(
-            scenario=evidence.scenario.name,
-            seed=evidence.scenario.seed,
+        observed = Observed(
+            evidence=self.evidence,
+            watchers=self.watchers,
+            outcomes=self.course.verdicts if self.course is not None else (),
+            errors=mesh.world.log.errors,
+            not_ready=self.not_ready,
+        )
+        result = conclude(
+            observed,
             event_hash="real",
-            virtual_s=evidence.ended_s,
+            virtual_s=self.evidence.ended_s,
             wall_s=wall_s,
-            hops=evidence.hops,
-            checks=(*self._void(), *judge(evidence), *judge_watchers(self.watchers, evidence), *_no_errors(mesh)),
-            totals=Totals.of(evidence),
-            notes=(*evidence.scenario.notes, *_untouched(evidence), self._processor_note()),
+            notes=(self._processor_note(), unjudged(phases=self.scenario.phases is not None)),
         )
         if self.out_dir is not None:
             save(self._material(mesh, result), self.out_dir, self.names)
@@ -235,38 +240,20 @@ class _Run:
             f"{self.load_before:.1f} processes waited for {os.cpu_count()} processors before"
         )
 
-    def _void(self) -> tuple[Verdict, ...]:
-        if self.not_ready:
-            detail = f"not configured within {READY_S_MAX:g}s: {', '.join(self.not_ready[:5])}"
-            return (Verdict(name="mesh-ready", ok=False, value=f"{len(self.not_ready)} not ready", detail=detail),)
-        return judge_warmup(self.evidence)
-
     def _material(self, mesh: LocalMesh, result: RunResult) -> Material:
         workloads = mesh.workload_by_host
         hosts = [
             HostFacts(name=host.name, zone=host.zone, workload=workloads.get(host.name, ""), address=host.address)
             for host in mesh.world.hosts.values()
         ]
-        epoch = wall_clock() - trio.current_time()
         return Material(
             result=result,
             evidence=self.evidence,
             events=mesh.world.log.events,
             hosts=hosts,
             capture=self.capture,
-            epoch=epoch,
+            epoch=mesh.epoch,
         )
-
-
-def _no_errors(mesh: LocalMesh) -> tuple[Verdict, ...]:
-    errors = mesh.world.log.errors
-    if not errors:
-        return ()
-    return (Verdict(name="no-errors", ok=False, value=f"{len(errors)} logged", detail=str(errors[0]).splitlines()[0]),)
-
-
-def _untouched(evidence: Evidence) -> list[str]:
-    return [f"{fault.title}: touched nothing" for fault in evidence.faults() if not fault.bit]
 
 
 @asynccontextmanager

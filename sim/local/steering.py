@@ -5,9 +5,10 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from sim.local.messages import Channel, Done, FromProcess, Hello, Power, Report, ToProcess
+from sim.local.messages import Channel, Done, FromProcess, Hello, Look, Power, Report, ToProcess
 
 _ACKNOWLEDGE_S = 2.0  # A stopped process never does.
+_LOOK_S = 0.5  # A process that has not answered a look by then is seen as it stood at the one before.
 _POLL_S = 0.02
 _WAITING_MAX = 10_000  # messages to one process that it has not read
 
@@ -22,11 +23,16 @@ class Connected:
     started: bool = False  # its actor runs: it has reported
     busy: int = 0
     touched: int = 0
+    late: int = 0
     acknowledged: int = 0
+    looked: int = 0  # the last look that it has answered
 
 
 class Steering:
-    """See the module's text. `greet` returns what a process is told first, `on_report` gets all its reports."""
+    """See the module's text.
+
+    `greet` returns what a process is told first, `on_report` gets all its reports, `on_end` is told when it has gone.
+    """
 
     def __init__(
         self,
@@ -34,13 +40,16 @@ class Steering:
         *,
         greet: Callable[[Connected], list[ToProcess]],
         on_report: Callable[[Connected, Report], None],
+        on_end: Callable[[Connected], None],
     ) -> None:
         self.socket_path = socket_path
         self.connected: dict[tuple[str, str], Connected] = {}
         self.bit: dict[int, None] = {}  # entries of the timeline that have touched something on links
         self._greet = greet
         self._on_report = on_report
+        self._on_end = on_end
         self._numbers = 0
+        self._looks = 0
 
     async def run(self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -65,6 +74,14 @@ class Steering:
             ):
                 await trio.sleep(0.001)
 
+    async def look(self) -> None:
+        """Ask all processes how everything stands, and wait for their answers, for a while."""
+        self._looks = number = self._looks + 1
+        self.tell(Look(number=number))
+        with trio.move_on_after(_LOOK_S):
+            while any(process.looked < number for process in self.connected.values() if process.started):
+                await trio.sleep(0.002)
+
     async def wait_started(self, name: str, role: str) -> None:
         """Wait until the actor of a process runs."""
         while (process := self.connected.get((name, role))) is None or not process.started:
@@ -88,6 +105,7 @@ class Steering:
         finally:
             if process is not None and self.connected.get((process.name, process.role)) is process:
                 del self.connected[process.name, process.role]
+                self._on_end(process)
             await trio.aclose_forcefully(stream)
 
     def _welcome(self, hello: Hello, channel: Channel, nursery: trio.Nursery) -> Connected:
@@ -104,6 +122,7 @@ class Steering:
             process.acknowledged = message.number
             return
         process.started = True
+        process.looked = max(process.looked, message.look)
         process.busy = message.busy
         self.bit.update(dict.fromkeys(message.bit))
         self._on_report(process, message)

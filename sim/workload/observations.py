@@ -1,11 +1,14 @@
 """What happened to users and what services did: appended to while a run goes on, read by checks and reports.
 
-One tuple a visit and one a journey, no object per request. Whoever runs services and users hands one in.
+One packed row a visit and one a journey, no object per request. Whoever runs services and users hands one in.
 """
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Collection, MutableSequence
 from typing import NamedTuple
+
+from sim.workload.packed_rows import PackedRows
 
 
 class JourneyRecord(NamedTuple):
@@ -31,15 +34,15 @@ class VisitRecord(NamedTuple):
     status: int
     timed_out: bool
     tries: int = 1
-    request_id: bytes = b""  # by which sidecars' records know it
+    request_id: bytes = b""  # by which sidecars' records know it; at most 32 bytes
 
 
 class UserLog:
     """Everything users did, in the order in which it ended."""
 
     def __init__(self) -> None:
-        self.journeys: list[JourneyRecord] = []
-        self.visits: list[VisitRecord] = []
+        self.journeys = PackedRows(JourneyRecord, "IIddd?", texts=(0, 1))
+        self.visits = PackedRows(VisitRecord, "Iddi?i33p", texts=(0,))
         self.begun = 0  # journeys, ended or not
 
 
@@ -72,8 +75,8 @@ class ServiceTally:
 
     def __init__(self, *, keeps_moments: bool = True) -> None:
         self._keeps_moments = keeps_moments
-        self.arrivals: dict[Arrival, list[float]] = {}
-        self.connections: dict[Arrival, list[float]] = {}
+        self.arrivals: dict[Arrival, MutableSequence[float]] = {}
+        self.connections: dict[Arrival, MutableSequence[float]] = {}
         self.executions: Counter[tuple[str, str]] = Counter()
         self.statements: Counter[tuple[str, str]] = Counter()
         self.events: Counter[str] = Counter()
@@ -101,8 +104,8 @@ class ServiceTally:
 
     def requests_at(self, arrival: Arrival) -> MutableSequence[float]:
         """Return what the moments of requests are appended to."""
-        return self.arrivals.setdefault(arrival, []) if self._keeps_moments else deque(maxlen=0)
+        return self.arrivals.setdefault(arrival, array("d")) if self._keeps_moments else deque(maxlen=0)
 
     def connections_at(self, arrival: Arrival) -> MutableSequence[float]:
         """Return what the moments of connections are appended to."""
-        return self.connections.setdefault(arrival, []) if self._keeps_moments else deque(maxlen=0)
+        return self.connections.setdefault(arrival, array("d")) if self._keeps_moments else deque(maxlen=0)

@@ -27,10 +27,10 @@ class _Asked:
 class LivenessWatch:
     """An observer of a run. `core`: set by the course when it is healed; without one nothing is judged."""
 
-    def __init__(self, mesh: "SimulatedMesh") -> None:
+    def __init__(self, mesh: "SimulatedMesh", promises: Sequence[type[LivenessPromise]] = PROMISES) -> None:
         self.core: Core | None = None
         self._mesh = mesh
-        self._asked = [_Asked(promise(mesh)) for promise in PROMISES]
+        self._asked = [_Asked(promise(mesh)) for promise in promises]
         self._looked_s = 0.0
 
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:

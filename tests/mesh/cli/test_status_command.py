@@ -39,19 +39,21 @@ STATUS = {
         ),
         proxy("orders-1", acked="", presence="lost", lagSeconds=340, inbounds=[{"name": "http", "ready": False}]),
         proxy("orders-2", acked="0000aaaa", certificateExpires="2027-01-15T07:50:00Z"),
+        proxy("orders-3", departure="draining"),
     ],
 }
 
 
 def test_status_says_who_has_what_and_why_not() -> None:
     assert render_status(STATUS, now=NOW).splitlines() == [
-        "MESH  PROXY     STATE    WANTED    SENT      ACKED      LAG     CERT  NOT READY  CONTROL PLANE",
-        "shop  web-1     live     3f9a7c21  3f9a7c21  3f9a7c21    0s      53m             cp-1",
-        "shop  web-2     refused  3f9a7c21  3f9a7c21  0000aaaa  4.1s                      cp-1",
-        "shop  orders-1  lost     3f9a7c21  3f9a7c21  -           5m           http       cp-1",
-        "shop  orders-2  sent     3f9a7c21  3f9a7c21  0000aaaa    0s  expired             cp-1",
+        "MESH  PROXY     STATE     WANTED    SENT      ACKED      LAG     CERT  NOT READY  CONTROL PLANE",
+        "shop  web-1     live      3f9a7c21  3f9a7c21  3f9a7c21    0s      53m             cp-1",
+        "shop  web-2     refused   3f9a7c21  3f9a7c21  0000aaaa  4.1s                      cp-1",
+        "shop  orders-1  lost      3f9a7c21  3f9a7c21  -           5m           http       cp-1",
+        "shop  orders-2  sent      3f9a7c21  3f9a7c21  0000aaaa    0s  expired             cp-1",
+        "shop  orders-3  draining  3f9a7c21  3f9a7c21  3f9a7c21    0s                      cp-1",
         "shop/web-2 refused: listener 10001: address in use",
-        "revision 41 is live on 1 of 4 proxies; 1 refused; 1 lost; 1 sent",
+        "revision 41 is live on 1 of 5 proxies; 1 refused; 1 lost; 1 sent; 1 draining",
     ]
 
 

@@ -7,6 +7,7 @@ import attrs
 from hypothesis import strategies as st
 
 from mesh.config.view import DataplaneState
+from mesh.model.departure import Departure
 from mesh.resources.loading import load_resource
 from mesh.resources.resource import Resource
 
@@ -57,7 +58,9 @@ def proxies(draw: st.DrawFn, name: str) -> DataplaneState:
         networking["transparentProxying"] = {"reachableBackends": {"refs": draw(st.lists(refs(), max_size=2))}}
     workload = draw(st.sampled_from(["", *WORKLOADS]))
     written = dataplane(name, workload, **networking)
-    return DataplaneState(resource=written, inbound_ready=draw(st.sampled_from([{}, {"80": False}])))
+    departure = draw(st.sampled_from([Departure.STAYING, *Departure]))
+    ready = draw(st.sampled_from([{}, {"80": False}]))
+    return DataplaneState(resource=written, inbound_ready=ready, departure=departure)
 
 
 def _targets(draw: st.DrawFn) -> dict[str, Any]:

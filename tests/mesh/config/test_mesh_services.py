@@ -28,6 +28,7 @@ from mesh.config.snapshot import (
 )
 from mesh.config.view import DataplaneState, MeshView
 from mesh.config.vips import assign_vips
+from mesh.model.departure import Departure
 from mesh.model.names import Address
 from mesh.model.security import NamePattern, TlsVersion
 from mesh.model.traffic import Protocol
@@ -70,6 +71,49 @@ def external(name: str = "api", *, tls: dict[str, Any] | None = None, created: f
 def generator(name: str, template: str, selector: str = "meshService", **labels: str) -> Resource:
     match = {"matchLabels": labels} if labels else {}
     return resource("HostnameGenerator", name, {"template": template, "selector": {selector: match}})
+
+
+# Services whose instances leave.
+
+
+def members(states: str) -> dict[str, DataplaneState]:
+    """Return a1, a2, ...: `s` stays, `d` drains, `c` closes; in capitals those that are ready."""
+    departures = {"s": Departure.STAYING, "d": Departure.DRAINING, "c": Departure.CLOSING}
+    return {
+        f"a{number}": attrs.evolve(
+            proxy(f"a{number}"), departure=departures[state.lower()], inbound_ready={"80": state.isupper()}
+        )
+        for number, state in enumerate(states, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("states", "listed"),
+    [
+        ("SDD", "a1"),  # Who drains does not count for panic either.
+        ("SsDC", "a1 a2!"),
+        ("sDC", "a2"),  # Better somebody who would rather not than somebody who cannot.
+        ("DDD", "a1 a2 a3"),
+        ("DdC", "a1 a2!"),
+        ("CCD", "a3"),
+        ("CC", "a1 a2"),
+        ("sd", "a1!"),
+        ("dc", "a1!"),
+        ("", ""),
+    ],
+)
+def test_callers_are_told_of_those_who_leave_only_where_nobody_else_is_ready(states: str, listed: str) -> None:
+    index = index_of(written("one", "a"), joining(), **members(states))
+    for found in (service(index, S, "one"), service(index, Z, "all")):
+        endpoints = found.endpoints_by_port[80]
+        assert " ".join(endpoint.name + "!" * (not endpoint.healthy) for endpoint in endpoints) == listed
+
+
+def test_who_drains_is_left_out_where_another_service_that_is_joined_has_somebody() -> None:
+    services = (written("one", "a"), written("two", "b"), joining())
+    index = index_of(*services, **members("DD"), b1=proxy("b1"))
+    assert [endpoint.name for endpoint in service(index, S, "one").endpoints_by_port[80]] == ["a1", "a2"]
+    assert [endpoint.name for endpoint in service(index, Z, "all").endpoints_by_port[80]] == ["b1"]
 
 
 # Multi-zone services.

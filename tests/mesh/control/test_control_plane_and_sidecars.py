@@ -9,6 +9,7 @@ from scene import IDENTITY, MESH, TIMEOUT, Scene, Sidecar, Target, dataplane, in
 from mesh.config.snapshot import TrustPart
 from mesh.control.store.values import Put
 from mesh.identity.tokens import issue_dataplane_token
+from mesh.model.departure import Departure
 
 
 async def two_sidecars(scene: Scene) -> tuple[Sidecar, Sidecar]:
@@ -66,6 +67,64 @@ async def test_health_change_reaches_the_others(scene: Scene) -> None:
     cart.client.report_health("http", True)
     await trio.sleep(0.2)
     assert web.target.endpoints("cart_8080") == {"cart-1": True}
+
+
+@in_virtual_time
+async def test_who_drains_is_called_while_there_is_nobody_else_and_then_no_more(scene: Scene) -> None:
+    await scene.start_control_plane(*resources(MESH))
+    web, cart = await two_sidecars(scene)
+    cart.client.depart(Departure.DRAINING)
+    await trio.sleep(0.2)
+    assert web.target.endpoints("cart_8080") == {"cart-1": True}
+    assert scene.status("cart-1").departure is Departure.DRAINING and scene.status("cart-1").converged
+    scene.start_sidecar(dataplane("cart-2", 3))
+    await trio.sleep(1.0)
+    assert web.target.endpoints("cart_8080") == {"cart-2": True}
+
+
+@in_virtual_time
+async def test_who_drains_still_does_after_a_connection_that_broke(scene: Scene) -> None:
+    await scene.start_control_plane(*resources(MESH))
+    _, cart = await two_sidecars(scene)
+    cart.client.depart(Departure.CLOSING)
+    await scene.stop_control_plane()
+    await scene.start_control_plane(*resources(MESH))
+    await trio.sleep(30.0)
+    status = scene.status("cart-1")
+    assert status.connected and status.departure is Departure.CLOSING
+
+
+@in_virtual_time
+async def test_good_bye_ends_the_lease_at_once_and_a_broken_connection_does_not(scene: Scene) -> None:
+    await scene.start_control_plane(*resources(MESH))
+    web, cart = await two_sidecars(scene)
+    scene.start_sidecar(dataplane("orders-1", 3))
+    await trio.sleep(1.0)
+    began = trio.current_time()
+    await cart.client.leave()
+    assert trio.current_time() - began < 0.1
+    assert [line["proxy"] for line in scene.world.named("proxy.left")] == ["cart-1"]
+    (line,) = scene.world.named("proxy.disconnected")
+    assert line["reason"] == "it said good-bye"
+    await trio.sleep(60.0)  # It does not come back by itself.
+    assert web.target.endpoints("cart_8080") == {}
+    assert len(scene.world.named("control_plane.connected", host="cart-1")) == 1
+    web.scope.cancel()
+    await trio.sleep(1.0)
+    assert len(scene.world.named("proxy.left")) == 1
+    await trio.sleep(2.0)
+    assert [line["proxy"] for line in scene.world.named("proxy.left")] == ["cart-1", "web-1"]
+
+
+@in_virtual_time
+async def test_good_bye_waits_for_no_control_plane_that_is_away(scene: Scene) -> None:
+    await scene.start_control_plane(*resources(MESH))
+    _, cart = await two_sidecars(scene)
+    await scene.stop_control_plane()
+    await trio.sleep(1.0)
+    began = trio.current_time()
+    await cart.client.leave()
+    assert trio.current_time() == began
 
 
 @in_virtual_time

@@ -12,13 +12,14 @@ from trio.testing import MockClock
 from mesh.config.snapshot import ProxyPart, Snapshot
 from mesh.control.admission import NotAdmitted
 from mesh.control.insights import Answer
-from mesh.control.proxy_stream import ProxyStream, StreamLimits
+from mesh.control.proxy_stream import ProxyStream, SaidGoodbye, StreamLimits
 from mesh.discovery.encoding import PartEncoder
 from mesh.discovery.messages import (
     Ack,
     ControlPlaneMessage,
     DataplaneDocument,
     DataplaneRequest,
+    Goodbye,
     HealthReport,
     Heartbeat,
     Hello,
@@ -63,6 +64,7 @@ class Everyone:
     """A membership that admits everybody."""
 
     left: list[str] = attrs.field(factory=list)
+    farewells: int = 0
     answers: list[Answer] = attrs.field(factory=list)
 
     def admit(self, hello: Hello, stream: ProxyStream) -> Welcome:
@@ -82,6 +84,9 @@ class Everyone:
 
     def report_health(self, stream: ProxyStream, report: HealthReport) -> None:
         pass
+
+    def goodbye(self, stream: ProxyStream) -> None:
+        self.farewells += 1
 
     async def issue(self, stream: ProxyStream, csr_pem: str) -> str:
         raise IdentityError("not here")
@@ -109,6 +114,7 @@ def ending_of(
             with pytest.raises(MeshError) as caught:
                 await stream.run()
             nursery.cancel_scope.cancel()
+        assert everyone.farewells == isinstance(caught.value, SaidGoodbye)
         assert everyone.left in ([], [str(caught.value)])
         return caught.value, trio.current_time(), pipe
 
@@ -131,6 +137,14 @@ def test_sidecar_that_says_nothing_at_all_is_dropped() -> None:
 
     error, when, _ = ending_of(script)
     assert isinstance(error, BrokenConnection) and when == pytest.approx(10.0)
+
+
+def test_good_bye_ends_the_stream() -> None:
+    async def script(pipe: Pipe, stream: ProxyStream) -> None:
+        pipe.say(HELLO, Goodbye())
+
+    error, when, _ = ending_of(script)
+    assert isinstance(error, SaidGoodbye) and when == 0.0
 
 
 def test_sidecar_that_falls_silent_is_dropped() -> None:

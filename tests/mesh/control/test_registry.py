@@ -2,6 +2,7 @@
 
 Planted, to see this fail: `of_session` that ignores the session (an old connection's end threw out its successor),
 `heard` that extends nothing (proxies were lost although they spoke), `join` that keeps the replaced session,
+`leave` that does as `disconnect` (who had said good-bye stayed for the grace),
 `expire` that never asks whether anybody is heard (a control plane that was cut off lost its mesh).
 """
 
@@ -10,6 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mesh.control.registry import Expired, Leases, LiveProxy, Presence, Registry
+from mesh.model.departure import Departure
 from mesh.model.names import Address, ProxyId
 from mesh.resources.dataplane import Dataplane, Inbound
 from mesh.resources.resource import Resource
@@ -53,6 +55,9 @@ class History(RuleBasedStateMachine):
                     alive = {who: (*old[:2], when + 20.0) if old[0] == "awaited" else old for who, old in alive.items()}
                 alive[name] = ("connected", session, when + 15.0)
             elif name in alive and alive[name][1] == session:
+                if verb == "goodbye":
+                    del alive[name]
+                    continue
                 spoke = verb == "heard"
                 alive[name] = ("connected", session, when + 15.0) if spoke else ("disconnected", "", when + 2.0)
         return alive
@@ -76,7 +81,7 @@ class History(RuleBasedStateMachine):
         assert replaced == before
         self.events.append((self.now, "join", session))
 
-    @rule(number=st.integers(0, 39), verb=st.sampled_from(["heard", "disconnect"]))
+    @rule(number=st.integers(0, 39), verb=st.sampled_from(["heard", "disconnect", "goodbye"]))
     def speak(self, number: int, verb: str) -> None:
         if not self.name_by_session:
             return
@@ -84,6 +89,9 @@ class History(RuleBasedStateMachine):
         holds = self.model().get(self.name_by_session[session], ("", "", 0.0))[1] == session
         if verb == "heard":
             assert self.registry.heard(session, self.now) is holds
+        elif verb == "goodbye":
+            left = self.registry.leave(session)
+            assert (left.proxy.name if left else "") == (self.name_by_session[session] if holds else "")
         else:
             self.registry.disconnect(session, self.now)
         self.events.append((self.now, verb, session))
@@ -123,6 +131,19 @@ TestHistory = History.TestCase
 
 def joined(registry: Registry, name: str, session: str) -> None:
     registry.join(ProxyId("retail", name), dataplane(name), {}, session=session, now=0.0)
+
+
+def test_departure_is_kept_until_the_proxy_joins_anew() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    registry.report_health(SESSIONS[0], {}, Departure.DRAINING)
+    registry.heard(SESSIONS[0], 1.0)
+    registry.disconnect(SESSIONS[0], 2.0)
+    live = registry.find(ProxyId("retail", "web-1"))
+    assert live is not None and (live.presence, live.departure) == (Presence.DISCONNECTED, Departure.DRAINING)
+    joined(registry, "web-1", SESSIONS[1])
+    live = registry.of_session(SESSIONS[1])
+    assert live is not None and live.departure is Departure.STAYING
 
 
 def test_health_reports_name_what_changed() -> None:

@@ -10,6 +10,7 @@ from mesh.config.snapshot import TrustPart
 from mesh.control.control_plane import ControlPlane
 from mesh.control.registry import Presence
 from mesh.control.store.values import Delete, Put
+from mesh.model.departure import Departure
 from mesh.model.names import Address, ProxyId
 
 ONE, TWO = CONTROL_PLANE, Address("10.0.0.2", 5678)
@@ -39,6 +40,10 @@ async def test_sidecars_of_different_control_planes_learn_of_one_another_within_
     cart.client.report_health("http", False)
     await trio.sleep(1.0)
     assert web.target.endpoints("cart_8080") == {"cart-1": False, "cart-2": True}
+    cart.client.depart(Departure.DRAINING)
+    await trio.sleep(1.0)
+    assert web.target.endpoints("cart_8080") == {"cart-2": True}
+    assert scene.status("cart-1", one).departure is Departure.DRAINING
     cart.scope.cancel()
     await trio.sleep(4.0)
     assert web.target.endpoints("cart_8080") == {"cart-2": True}

@@ -176,4 +176,5 @@ def test_patterns_are_made_for_heads_that_are_repeated_and_plain_ones_alone(monk
     assert len(compiled) == 2
 
 
-# Planted: with `_VALUE = rb"([^\r]*)"` the second test here said that `x-a: a\x01b` passes, which llhttp refuses.
+# Planted: with `_VALUE = rb"([^\\r]*)"` the first test here said that `host:  led` keeps both of its spaces, and the third that
+# a host with a control character is refused for another reason than llhttp's.

@@ -252,6 +252,7 @@ def test_status_says_how_far_each_proxy_is() -> None:
             "refusal": {"version": "v3", "reason": "port 80 is taken"},
             "certificateExpires": None,
             "inbounds": [],
+            "departure": "staying",
         }
         assert status["proxies"] == [expected] and status["published"] == {"default": status["revision"]}
         assert (await world.get("/status?mesh=bank"))["proxies"] == []
@@ -270,6 +271,7 @@ def test_applied_dataplane_without_a_sidecar_is_offline() -> None:
         assert {**status["proxies"][0], "name": "", "presence": ""} == {
             **dict.fromkeys(("name", "presence", "instance", "wantedVersion", "sentVersion", "ackedVersion"), ""),
             **{"mesh": "default", "lagSeconds": 0.0, "refusal": None, "certificateExpires": None, "inbounds": []},
+            "departure": "staying",
         }
         assert (await world.get("/status?mesh=bank"))["proxies"] == []
 

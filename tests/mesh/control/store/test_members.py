@@ -19,6 +19,7 @@ def member(proxy: ProxyId, instance: str, *, session: str = "s1", presence: str 
         session=session,
         dataplane={"type": "Dataplane", "name": proxy.name},
         inbounds={"http": True},
+        departure="draining",
         presence=presence,
         insight={"acked": 3},
     )
