@@ -42,7 +42,7 @@ SrEMghr4tchmmxH9oH+GHg==
 
 @cache
 def _key() -> SigningKey:
-    return SigningKey.decode(1, _PEM)
+    return SigningKey.decode(1, _PEM, checked=True)
 
 
 def simulated_signing_key(serial: int) -> SigningKey:

@@ -29,7 +29,10 @@ from sim.waiting import name_what_waits
 T = TypeVar("T")
 
 EPOCH = 1_767_225_600.0  # 2026-01-01T00:00:00Z: never the day on which a run happens
-_EVENTS_PER_COLLECTION = 1 << 18  # An ended connection is some 2 KiB of cycles; this bounds them to 100 MiB.
+_EVENTS_PER_COLLECTION = 1 << 18  # An ended connection is some 2 KiB of cycles; this bounds the young ones to 100 MiB.
+_COLLECTIONS_PER_FULL = (
+    4  # With thousands of sidecars a full one takes seconds, and finds little more than a young one.
+)
 _HOSTS_PER_ZONE_MAX = 65_024
 
 
@@ -82,6 +85,7 @@ class World:
         self._nursery: trio.Nursery | None = None
         self._ending: trio.lowlevel.Task | None = None  # parked until the run is to end
         self._collect_at = _EVENTS_PER_COLLECTION
+        self._collections = 0
         self._ended_s = 0.0
         self._events_run = 0
 
@@ -201,7 +205,8 @@ class World:
         self.log.flush()
         if self.clock.sequence >= self._collect_at:
             self._collect_at = self.clock.sequence + _EVENTS_PER_COLLECTION
-            gc.collect()
+            self._collections += 1
+            gc.collect(1 if self._collections % _COLLECTIONS_PER_FULL else 2)
         if self.progress is not None:
             self.progress(self.clock.now_s)
 

@@ -129,7 +129,8 @@ class _Ring:
 
     def _key(self, serial: int) -> SigningKey:
         if serial not in self._keys:
-            self._keys[serial] = SigningKey.decode(serial, self.data_by_serial[serial])
+            # The store takes in no key that cannot be read (`mesh.control.catalogue_checks`).
+            self._keys[serial] = SigningKey.decode(serial, self.data_by_serial[serial], checked=True)
         return self._keys[serial]
 
 

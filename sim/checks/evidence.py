@@ -1,10 +1,11 @@
 """Everything that checks may look at after a run. Filled by the runner while the run goes on; judged by nobody here."""
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import NamedTuple
 
 import attrs
 
+from mesh.config.outbounds import cluster_name
 from sim.checks.suspects import Suspects
 from sim.scenario.expression import Metric
 from sim.scenario.scenario import Scenario
@@ -75,11 +76,15 @@ class TryLog:
 
     def __init__(self) -> None:
         self.by_service: dict[str, Sequence[tuple[float, int]]] = {}
+        self._rows_by_cluster: dict[str, PackedRows[TryRow]] = {}
 
-    def rows_of(self, service: str) -> PackedRows[TryRow]:
-        """Return what the requests to a service, of which there were none yet, are appended to."""
-        rows = self.by_service[service] = PackedRows(TryRow, "dI")
-        return rows
+    def rows_by_cluster(self, scenario: Scenario) -> Mapping[str, PackedRows[TryRow]]:
+        """Return what the requests to each cluster are appended to: one mapping for all proxies, however many."""
+        if not self._rows_by_cluster:
+            for service in scenario.services:
+                rows = self.by_service[service.name] = PackedRows(TryRow, "dI")
+                self._rows_by_cluster[cluster_name(service.name, service.kind.port)] = rows
+        return self._rows_by_cluster
 
     def totals(self) -> tuple[int, int]:
         """Return how many requests there were, and how many tries they took."""

@@ -10,8 +10,9 @@ from sim.checks.intervals import STEPS_PER_WINDOW, Interval, judged_intervals, w
 from sim.checks.measurements import Measurements
 from sim.checks.suspects import Suspect
 from sim.checks.wording import format_moment, format_value
-from sim.scenario.expression import SPAN, Comparison, Number, evaluate
+from sim.scenario.expression import METRICS, SPAN, Comparison, Number, evaluate
 from sim.scenario.promises import Expectation, Span
+from sim.scenario.users import Visit
 
 _PROBE_S = 10.0  # A broken promise without a window is searched for in windows of this length.
 _ONCE_GONE = (Span.DURING, Span.AFTER)
@@ -96,8 +97,35 @@ def _suspects(comparison: Comparison, evidence: Evidence, interval: Interval) ->
         s.name for s in evidence.scenario.services if any(_names(m.subject, s.name) for m in comparison.metrics())
     ]
     slow = comparison.left.dimension == SPAN
+    visits = _visits(comparison, evidence)
+    if visits:
+        # What users themselves sent says more than what became of it further behind.
+        found = evidence.suspects.between(*interval, slow=slow, concerned=lambda s: _is_one_of(s, visits))
+        if found:
+            return tuple(found)
     found = evidence.suspects.between(*interval, slow=slow, services=services)
     return tuple(found or evidence.suspects.between(*interval, slow=slow))
+
+
+def _visits(comparison: Comparison, evidence: Evidence) -> tuple[tuple[str, str, str], ...]:
+    """Return what the users of the journeys that a promise names ask for: (workload, service, METHOD /path)."""
+    journeys = {metric.subject for metric in comparison.metrics() if METRICS[metric.name][1] == "journey"}
+    return tuple(
+        (workload.name, step.operation.service, f"{step.operation.verb} {step.operation.path}")
+        for workload in evidence.scenario.workloads
+        for journey in workload.journeys
+        if journey.name in journeys
+        for step in journey.steps
+        if isinstance(step, Visit)
+    )
+
+
+def _is_one_of(suspect: Suspect, visits: tuple[tuple[str, str, str], ...]) -> bool:
+    asked = suspect.what.partition("?")[0]
+    return any(
+        suspect.caller.startswith(f"{workload}-") and suspect.service == service and asked == operation
+        for workload, service, operation in visits
+    )
 
 
 def _names(subject: str, service: str) -> bool:

@@ -4,12 +4,14 @@ tries, which answers and flags.
 One a sidecar; called on the request path, so it only counts.
 """
 
+from array import array
 from collections.abc import Callable
 
-from mesh.config.outbounds import cluster_name
 from mesh.telemetry.request_record import RequestRecord
-from sim.checks.evidence import Evidence, InsecureRequest
+from sim.checks.evidence import Evidence, InsecureRequest, TryRow
 from sim.checks.inspection import Inspection, Seen
+
+_new = tuple.__new__  # By itself, as in `sim.checks.views`: this is called for every record.
 
 
 class RecordTally:
@@ -23,18 +25,14 @@ class RecordTally:
         self._host = host
         self._workload = workload
         self._origin_s = origin_s
-        tries = evidence.tries.by_service
-        self._rows_by_cluster = {
-            cluster_name(service.name, service.kind.port): tries.setdefault(service.name, [])
-            for service in evidence.scenario.services
-        }
+        self._rows_by_cluster = evidence.tries.rows_by_cluster(evidence.scenario)
 
     def append(self, record: RequestRecord) -> None:
         """Count one request or connection."""
-        self._inspection.seen.append(Seen(self._host, self._workload, record))
+        self._inspection.seen.append(_new(Seen, (self._host, self._workload, record)))
         if record.flags:
             for flag in record.flags:
-                self._evidence.proxies.flags.setdefault(flag.value, []).append(self._began_s(record))
+                self._evidence.proxies.flags.setdefault(flag.value, array("d")).append(self._began_s(record))
         if record.inbound:
             evidence = self._evidence
             if record.peer:
@@ -46,11 +44,15 @@ class RecordTally:
             if record.shadow_denied:
                 evidence.proxies.shadow_denials.setdefault(self._workload, []).append(self._began_s(record))
         elif record.method:
-            began_s = self._began_s(record)
-            self._evidence.proxies.answers.setdefault(record.status, []).append(began_s)
+            began_s = record.started_at - self._origin_s()
+            answers = self._evidence.proxies.answers
+            moments = answers.get(record.status)
+            if moments is None:
+                moments = answers[record.status] = array("d")
+            moments.append(began_s)
             rows = self._rows_by_cluster.get(record.cluster) if record.tries else None
             if rows is not None:
-                rows.append((began_s, record.tries))
+                rows.append(_new(TryRow, (began_s, record.tries)))
 
     def _began_s(self, record: RequestRecord) -> float:
         return record.started_at - self._origin_s()

@@ -56,13 +56,19 @@ class Suspects:
             self.slowest += [self._suspect(one) for one in slowest.values()]
 
     def between(
-        self, start_s: float, end_s: float, *, slow: bool = False, services: Sequence[str] = ()
+        self,
+        start_s: float,
+        end_s: float,
+        *,
+        slow: bool = False,
+        services: Sequence[str] = (),
+        concerned: Callable[[Suspect], bool] = lambda suspect: True,
     ) -> list[Suspect]:
-        """Return a few that began between two moments, failed ones or the slowest; of some services, if any are named."""
+        """Return a few that began between two moments, failed ones or the slowest: of some services, if any are named."""
         found = [
             suspect
             for suspect in (self.slowest if slow else self.failed)
-            if start_s <= suspect.at_s < end_s and (not services or suspect.service in services)
+            if start_s <= suspect.at_s < end_s and (not services or suspect.service in services) and concerned(suspect)
         ]
         found.sort(key=lambda suspect: (-suspect.latency_s if slow else suspect.at_s, suspect.request_id))
         return found[:NAMED_MAX]

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from sim.local.mesh import LocalMesh
 
 
+# What follows from a line of the control plane's, and is to come after it.
+_ANSWERS = ("configuration.accepted",)
+_SENDING_S = 0.25
+
+
 class _Logged(NamedTuple):
     """A log line. `at`: seconds of the runner's clock."""
 
@@ -52,7 +57,6 @@ class Hearing:
         self._mesh = mesh
         self._accounts: dict[str, _Account] = {}
         self._logged: list[_Logged] = []
-        self._told: list[_Logged] = []  # by the control plane
 
     def expect(self, what: Instance | Edge) -> None:
         """Begin to keep what the processes of an instance or edge see."""
@@ -134,16 +138,18 @@ class Hearing:
         mesh, at = self._mesh, trio.current_time()
         await mesh.steering.look()
         for moment, kind, level, fields in mesh.plane.read_log():
-            self._told.append(_Logged(moment - mesh.epoch, CONTROL_PLANE, kind, level, fields))
+            self._logged.append(_Logged(moment - mesh.epoch, CONTROL_PLANE, kind, level, fields))
         self._release(at)
         mesh.inspection.seen.sort(key=_ended_at)
         return at
 
     def _release(self, until: float) -> None:
-        """Record what was logged. Of the control plane's lines those up to the moment until which all others have told theirs."""
-        due = [*self._logged, *(one for one in self._told if one.at <= until)]
-        self._logged, self._told = [], [one for one in self._told if one.at > until]
-        for one in sorted(due, key=_moment):
+        """Record what was logged until a moment, by whoever it was; of sidecars all that belongs to their standings."""
+        logged, self._logged = sorted(self._logged, key=_order), []
+        for one in logged:
+            if _order(one) > until and (one.host == CONTROL_PLANE or one.kind in _ANSWERS):
+                self._logged.append(one)
+                continue
             self._mesh.world.log.append(one.kind, one.host, one.level, one.fields, at_ns=round(one.at * NS_PER_S))
 
     def views(self) -> tuple[ProxyView, ...]:
@@ -172,5 +178,6 @@ def _ended_at(seen: Seen) -> float:
     return seen.record.ended_at
 
 
-def _moment(logged: _Logged) -> float:
-    return logged.at
+def _order(logged: _Logged) -> float:
+    """Return what sorts lines by what they tell: a push is logged once it is sent, and the proxy may have answered by then."""
+    return logged.at - _SENDING_S if logged.kind == "configuration.pushed" else logged.at

@@ -56,11 +56,17 @@ class LocalDisk:
 
     folder: Path
     content: object = attrs.field(factory=object)
+    _doomed: bool = attrs.field(default=False, init=False)
 
     def wipe(self) -> None:
-        """Lose everything; the files with which the runner starts processes are none of it."""
+        """Lose everything by the next start; the files with which the runner starts processes are none of it."""
         self.content = object()
-        for kept in sorted(self.folder.iterdir()) if self.folder.exists() else ():
+        self._doomed = True
+
+    def prepare(self) -> None:
+        """Be as it has to be, now that nobody is there."""
+        doomed, self._doomed = self._doomed, False
+        for kept in sorted(self.folder.iterdir()) if doomed else ():
             if kept.is_dir():
                 shutil.rmtree(kept)
 
@@ -186,6 +192,7 @@ class LocalHost:
         """Start the processes."""
         await self._mesh.steering.announce_power(self.name, on=True)
         self._mesh.graveyard.release(self.name)
+        self.platter.prepare()
         self.processes = []
         with trio.CancelScope() as self._booting:
             async for process in self._launch(self):

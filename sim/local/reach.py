@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import attrs
 
+from sim.faults.changes.deploy import Deploy
 from sim.faults.hosts.pause import MACHINE, Pause
+from sim.faults.hosts.restart import WIPED, Restart
+from sim.local.places import CONTROL_PLANE
 from sim.scenario.distributions import Constant
 from sim.scenario.scenario import Scenario
 from sim.scenario.timeline import TimelineEntry
@@ -23,6 +26,13 @@ DONE_ON_PROCESSES = (
     "grey",
     "fail-fast",
     "stuck",
+    "restart",
+    "deploy",
+    "bad-config",
+    "oversized-config",
+    "flapping-config",
+    "wrong-trust",
+    "token-revoked",
 )
 
 
@@ -45,12 +55,12 @@ def lacking_of(scenario: Scenario) -> tuple[Lacking, ...]:
 
 def _of_timeline(scenario: Scenario) -> Iterator[Lacking]:
     for entry in scenario.timeline:
-        why = _why_not(entry)
+        why = _why_not(entry, scenario)
         if why:
             yield Lacking(what=f"{entry.title()} at {entry.at_s:g}s", why=why, entry=entry)
 
 
-def _why_not(entry: TimelineEntry) -> str:
+def _why_not(entry: TimelineEntry, scenario: Scenario) -> str:
     verb = entry.verb
     if verb.reach is Reach.SIMULATION:
         return f"`{verb.word}` can be done in simulation only"
@@ -58,6 +68,10 @@ def _why_not(entry: TimelineEntry) -> str:
         return f"`{verb.word}` is not carried out on processes yet"
     if isinstance(verb, Pause) and verb.how == MACHINE:
         return "processes can be stopped, their machine cannot; leave out `how: machine`"
+    if isinstance(verb, Restart) and verb.disk == WIPED and verb.target in (CONTROL_PLANE, scenario.control_plane.zone):
+        return "a control plane that comes back empty has other keys, and the runner could not talk to it"
+    if isinstance(verb, Deploy) and (verb.application_first or verb.settle_s is not None or not verb.drains):
+        return "sidecars drain by a signal, as their settings say; leave out `stops_first`, `settle` and `drain: false`"
     return ""
 
 
@@ -67,6 +81,8 @@ def _of_scenario(scenario: Scenario) -> Iterator[Lacking]:
         yield Lacking(what="control_plane.push_delay", why="a real control plane sends at once")
     if plane.replicas > 1:
         yield Lacking(what="control_plane.replicas", why="one control plane is started")
+    if plane.configuration_bytes_max:
+        yield Lacking(what="control_plane.config_limit", why="a real control plane sends what a message takes")
     if scenario.buggify:
         yield Lacking(what="buggify", why="the kernel does as it likes")
     for service in scenario.services:

@@ -90,39 +90,43 @@ class _Run:
         Raises: ConfigError (in a group) when something cannot be started.
         """
         began = time.monotonic()
-        async with trio.open_nursery() as nursery:
-            with tempfile.TemporaryDirectory(prefix="mesh-run-") as scratch:
-                folder = Path(scratch)
-                processes = RealProcesses(str(folder))
-                control_plane = make_control_plane(self.scenario, folder, processes)
-                sockets = Sockets.below(folder)
-                forker = Forker(processes, sockets.forker)
-                program = Program(
-                    self.scenario,
-                    overrides=self.options.overrides,
-                    folder=folder,
-                    sockets=sockets,
-                    forker=forker,
-                    control_plane=control_plane,
-                )
-                mesh = LocalMesh(
-                    self.scenario,
-                    self.evidence,
-                    nursery,
-                    sockets=sockets,
-                    control_plane=control_plane,
-                    launch=program.launch,
-                    folder=folder,
-                )
-                self._observe(mesh)
-                async with _running(mesh, forker):
-                    await nursery.start(forker.run)
-                    if await self._start(mesh, nursery):
-                        await self._live(mesh, nursery)
-                self.cpu_s = forker.cpu_s
-                self._keep_logs(folder)
-            nursery.cancel_scope.cancel()
+        with tempfile.TemporaryDirectory(prefix="mesh-run-") as scratch:
+            # It outlives all tasks that use it.
+            mesh = await self._run_in(Path(scratch), make_control_plane)
         return self._conclude(mesh, wall_s=time.monotonic() - began)
+
+    async def _run_in(self, folder: Path, make_control_plane: MakeControlPlane) -> LocalMesh:
+        async with trio.open_nursery() as nursery:
+            processes = RealProcesses(str(folder))
+            control_plane = make_control_plane(self.scenario, folder, processes)
+            sockets = Sockets.below(folder)
+            forker = Forker(processes, sockets.forker)
+            program = Program(
+                self.scenario,
+                overrides=self.options.overrides,
+                folder=folder,
+                sockets=sockets,
+                forker=forker,
+                control_plane=control_plane,
+            )
+            mesh = LocalMesh(
+                self.scenario,
+                self.evidence,
+                nursery,
+                sockets=sockets,
+                control_plane=control_plane,
+                launch=program.launch,
+                folder=folder,
+            )
+            self._observe(mesh)
+            async with _running(mesh, forker):
+                await nursery.start(forker.run)
+                if await self._start(mesh, nursery):
+                    await self._live(mesh, nursery)
+            self.cpu_s = forker.cpu_s
+            self._keep_logs(folder)
+            nursery.cancel_scope.cancel()
+        return mesh
 
     def _observe(self, mesh: LocalMesh) -> None:
         """Let everybody look who looks at a simulated run, as far as there is something to see."""

@@ -37,8 +37,8 @@ def _totals_line(totals: "Totals") -> str:
         f"ok {totals.journeys_ok / totals.journeys:.2%}" if totals.journeys else "",
         f"requests {totals.requests}",
         f"tried {totals.tries} (+{more:.1%})",
-        f"p50 {format_rounded(totals.visits_p50_s)}",
-        f"p99 {format_rounded(totals.visits_p99_s)}",
+        f"p50 {format_rounded(totals.visits_p50_s)}" if totals.visits else "",
+        f"p99 {format_rounded(totals.visits_p99_s)}" if totals.visits else "",
         *(f"{status}: {count}" for status, count in totals.statuses.items() if int(status) >= 400),
         f"timeouts: {totals.timeouts}" if totals.timeouts else "",
     ]

@@ -64,6 +64,10 @@ METRICS: Mapping[str, tuple[int, str]] = {
     **GAUGES,
 }
 
+# Dimensionless, and numbers of things all the same: they are not compared with percentages.
+_SHARES = ("success", "amplification")
+COUNTED = frozenset(name for name, (dimension, _) in METRICS.items() if dimension == SHARE and name not in _SHARES)
+
 
 @attrs.frozen
 class Number:

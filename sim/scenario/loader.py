@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import attrs
 
 from mesh.model.errors import ConfigError, Violation
-from mesh.resources.documents import Document, Value, parse_documents
+from mesh.resources.documents import Document, Value, parse_documents, suggest
 from mesh.resources.resource import Resource
 from sim.checks.catalogue import STANDING_CHECKS
 from sim.faults.catalogue import FUZZ_KINDS
@@ -64,10 +64,8 @@ def parse_scenario(
     for extra in scenarios[1:]:
         violations.append(extra.violation((), "a file holds one `type: Scenario` document, this is another"))
     if not scenarios:
-        message = "there is no `type: Scenario` document in this file"
-        raise ConfigError(
-            [*violations, Violation(message=message, file=file, hint="add one: type: Scenario, format: 1")]
-        )
+        # What cannot be read may well be the scenario.
+        raise ConfigError(violations or [_no_scenario(file, others)])
     written = scenarios[0]
     document, chosen = choose_variant(Cursor(written, (), written.data, violations), variant)
     document = override(document, settings, violations)
@@ -75,6 +73,15 @@ def parse_scenario(
     if violations:
         raise ConfigError(sorted(violations, key=lambda v: (v.file != file, v.file, v.line, v.column)))
     return scenario
+
+
+def _no_scenario(file: str, documents: list[Document]) -> Violation:
+    types = [kind for kind in map(_type_of, documents) if isinstance(kind, str)]
+    hint = next((near for near in (suggest(kind, ("Scenario",)) for kind in types) if near), "")
+    if not hint and types:
+        hint = f"it holds {', '.join(dict.fromkeys(types))}: `mesh check` looks at resources, a scenario has them in `policies`"
+    message = "there is no `type: Scenario` document in this file"
+    return Violation(message=message, file=file, hint=hint or "add one: type: Scenario, format: 1")
 
 
 def _type_of(document: Document) -> object:
@@ -110,7 +117,7 @@ class _Reader:
         happens = TimelineReader(names, self.folder, mesh=mesh, duration_s=duration_s)
         services = ServicesReader(names, self.folder).services(entries["services"]) if "services" in entries else ()
         timeline = happens.timeline(entries["timeline"]) if "timeline" in entries else ()
-        promises = PromisesReader(names, services, timeline)
+        promises = PromisesReader(names, services, timeline, duration_s=duration_s)
         scenario = Scenario(
             name=entries["name"].name() if "name" in entries else "",
             file=root.document.file,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from mesh.model.traffic import ResponseFlag
 from mesh.resources.documents import suggest
-from sim.scenario.expression import METRICS, Comparison, Metric, Number, parse_comparison
+from sim.scenario.expression import COUNTED, METRICS, Comparison, Metric, Number, parse_comparison
 from sim.scenario.measured_place import parse_place
 from sim.scenario.names import Names
 from sim.scenario.promises import (
@@ -37,10 +37,13 @@ _KEYS_BY_BUILTIN = {
 
 
 class PromisesReader:
-    """Reads one file's checks against its names, services and timeline."""
+    """Reads one file's checks against its names, services and timeline. `duration_s`: of the run."""
 
-    def __init__(self, names: Names, services: tuple[Service, ...], timeline: tuple[TimelineEntry, ...]) -> None:
+    def __init__(
+        self, names: Names, services: tuple[Service, ...], timeline: tuple[TimelineEntry, ...], *, duration_s: float
+    ) -> None:
         self.names = names
+        self.duration_s = duration_s
         self.services = services
         self.faults = tuple(dict.fromkeys(word for entry in timeline for word in (entry.name, entry.word) if word))
 
@@ -84,6 +87,7 @@ class PromisesReader:
             return harmless
         for metric in comparison.metrics():
             self._refuse_unknown_subject(cursor, metric)
+        _refuse_counts_as_shares(cursor, comparison)
         return comparison
 
     def _refuse_unknown_subject(self, cursor: Cursor, metric: Metric) -> None:
@@ -139,7 +143,10 @@ class PromisesReader:
         text = cursor.text() if cursor is not None else "always"
         word, _, during = text.partition(" ")
         if word == "between" and cursor is not None:
-            return When(span=Span.BETWEEN, between_s=self._between(cursor, during))
+            between_s = self._between(cursor, during)
+            if between_s[0] >= self.duration_s:
+                cursor.refuse(f"begins when the run is over ({self.duration_s:g}s)")
+            return When(span=Span.BETWEEN, between_s=between_s)
         if word in ("during", "after") and during and cursor is not None:
             if during not in self.faults:
                 hint = suggest(during, self.faults) or f"in the timeline: {', '.join(self.faults) or 'nothing'}"
@@ -212,3 +219,13 @@ def _status_problem(subject: str) -> tuple[str, str] | None:
     ):
         return None
     return f"does not know the status '{subject}'", "write a status, or a class such as 5xx"
+
+
+def _refuse_counts_as_shares(cursor: Cursor, comparison: Comparison) -> None:
+    """Note `failures(buy) <= 5%`: it would hold with no failure alone."""
+    for one, other in ((comparison.left, comparison.right), (comparison.right, comparison.left)):
+        if isinstance(one, Metric) and one.name in COUNTED and isinstance(other, Number) and other.text.endswith("%"):
+            share = (
+                f"success({one.subject}) is a share" if one.name == "failures" else "divide it by what it is a share of"
+            )
+            cursor.refuse(f"{one} counts, and {other.text} is a share", f"{share}, or write a number")

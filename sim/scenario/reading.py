@@ -4,7 +4,8 @@ A reader that finds a wrong value notes it with its place and hands back somethi
 reading raises what was noted. What a section means stands in the readers of the sections.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from mesh.model.errors import Violation
@@ -20,6 +21,7 @@ from sim.scenario.units import (
 )
 
 T = TypeVar("T")
+_NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 _KIND_BY_TYPE = {
     dict: "a mapping",
@@ -56,12 +58,14 @@ class Cursor:
         value = self.value[part]  # type: ignore[index]  # the caller took `part` from the value
         return Cursor(self.document, (*self.path, part), value, self.violations)
 
-    def mapping(self, allowed: Iterable[str], required: Iterable[str] = ()) -> "dict[str, Cursor]":
-        """Return the entries of a mapping, without those that are not allowed."""
+    def mapping(
+        self, allowed: Iterable[str], required: Iterable[str] = (), hints: Mapping[str, str] = _NO_HINTS
+    ) -> "dict[str, Cursor]":
+        """Return the entries of a mapping, without those that are not allowed; `hints` for some that people write."""
         entries = self.entries()
         allowed = tuple(allowed)
         for name in [name for name in entries if name not in allowed]:
-            hint = suggest(name, allowed) or f"allowed: {', '.join(allowed)}"
+            hint = hints.get(name) or suggest(name, allowed) or f"allowed: {', '.join(allowed)}"
             entries.pop(name).refuse(f"unknown key '{name}'", hint)
         for name in required:
             if name not in entries and isinstance(self.value, dict):

@@ -33,7 +33,8 @@ class TimelineReader:
             self._refuse_verb(cursor, written, words)
             return None
         verb = VERB_BY_WORD[words[0]]
-        cursors = cursor.mapping(verb.allowed_keys(), verb.required_keys())
+        instead = f"{words[0]} is over after `{verb.lasts_key}`" if verb.lasts_key else f"{words[0]} is done at once"
+        cursors = cursor.mapping(verb.allowed_keys(), verb.required_keys(), {"for": instead})
         at_s = cursors["at"].span() if "at" in cursors else 0.0
         if at_s > self.duration_s:
             cursors["at"].refuse(f"is past the end of the run ({self.duration_s:g}s)")

@@ -8,7 +8,7 @@ import sys
 
 from tests.benchmarks.lab import Missing
 
-PARTS = ("proxies", "policies", "hops", "echo", "peers", "topology", "control-plane")
+PARTS = ("proxies", "policies", "hops", "echo", "peers", "topology", "control-plane", "scale")
 
 
 def main() -> int:
@@ -57,6 +57,10 @@ def main() -> int:
             control_plane.run(sizes=arguments.services, instances=arguments.instances, rounds=arguments.rounds)
             if arguments.stretch:
                 control_plane.measure(control_plane.STRETCH_SERVICES, instances=2, rounds=1)
+        if "scale" in parts:
+            from tests.benchmarks import simulation_scale
+
+            simulation_scale.run()
     except Missing as missing:
         print(f"benchmarks: {missing}", file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ from sim.assembly import SimulatedMesh
 from sim.checks.always.catalogue import WATCHERS
 from sim.checks.evidence import Evidence
 from sim.checks.inspection import LOOK_S
+from sim.checks.suspects import Suspects
 from sim.checks.watcher import Watcher
 from sim.faults.links import links_of
 from sim.scenario.loader import parse_scenario
@@ -64,7 +65,9 @@ def scenario_of(sidecars: int, *, rate: float, duration_s: float) -> Scenario:
     count = max(1, sidecars // INSTANCES)
     lines = []
     for number in range(count):
-        called = [number + step for step in range(1, CALLED + 1) if number + step < count and number % (CALLED + 1) == 0]
+        called = [
+            number + step for step in range(1, CALLED + 1) if number + step < count and number % (CALLED + 1) == 0
+        ]
         steps = ["{work: {mean: 2ms}}", *[f"{{call: s{other} GET /}}" for other in called]]
         endpoints = f"{{GET /: {{steps: [{', '.join(steps)}]}}}}"
         lines.append(f"  s{number}: {{instances: {{here: {min(INSTANCES, sidecars)}}}, endpoints: {endpoints}}}")
@@ -97,7 +100,8 @@ class Measurement:
         )
         self.mesh = SimulatedMesh(scenario, self.world, self.evidence)
         self.watchers = [watcher(self.mesh) for watcher in WATCHERS]
-        self.mesh.inspection.observers += self.watchers
+        self.evidence.suspects = Suspects(lambda: self.mesh.origin_s)
+        self.mesh.inspection.observers += [*self.watchers, self.evidence.suspects]
 
     async def stand(self) -> None:
         """Wait until every sidecar runs what it should."""

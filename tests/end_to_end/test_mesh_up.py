@@ -114,6 +114,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         process.wait()
 
 
+def test_every_request_after_it_is_up_is_answered(up: Up) -> None:
+    assert [get(f"http://{EDGE}:10001/")[0] for _ in range(20)] == [200] * 20
+
+
 def test_curl_reaches_two_hops_away(up: Up) -> None:
     curl = shutil.which("curl")
     if curl is None:

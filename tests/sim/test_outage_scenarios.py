@@ -1,7 +1,7 @@
 """Outages that were in the news, each as it happened and with what would have helped: tests of the mesh, and of its checks.
 
-A variant that names checks in `breaks` must break them, in every run alike; one that does not must keep everything. What is
-always on must hold in both, unless it is named, too.
+A variant that names checks in `breaks` must break them; one that does not must keep everything. What is always on must hold
+in both, unless it is named, too. That every run is alike is tested in test_shipped_scenarios_are_deterministic.py.
 """
 
 import re
@@ -31,6 +31,7 @@ def test_outage_names_its_source_and_has_a_remedy(path):
     assert any(breaks) and not all(breaks), f"{path.name} needs a variant with `breaks` and one without"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "variant"), TOLD, ids=[f"{path.stem}-{variant}" for path, variant in TOLD])
 def test_outage_breaks_what_it_broke_and_nothing_with_the_remedy(path, variant):
     scenario = load_scenario(path, variant=variant)
@@ -41,6 +42,3 @@ def test_outage_breaks_what_it_broke_and_nothing_with_the_remedy(path, variant):
         assert result.ok, result.to_text()
         return
     assert not [check.name for check in result.checks if check.always and check.name in broken - set(scenario.breaks)]
-    again = run_scenario(scenario)
-    assert again.event_hash == result.event_hash
-    assert [check.ok for check in again.checks] == [check.ok for check in result.checks]

@@ -50,7 +50,9 @@ class Server:
 
 
 class Proxy:
-    """Calls `stock` for whoever asks, as long as its cluster is warm; looks for another configuration every `every_s`."""
+    """Calls `stock` for whoever asks, as long as its cluster is warm. Looks for another configuration about every `every_s`,
+    and is busy with a changed cluster for about `apply_s`.
+    """
 
     def __init__(self, env: Environment, settings: ActorSettings) -> None:
         self.env = env
@@ -69,7 +71,7 @@ class Proxy:
                     await self._follow()
                 except NoAnswer:
                     pass
-                await trio.sleep(self.random.uniform(0.5, 1.5) * self.every_s)
+                await trio.sleep(self._about(self.every_s))
 
     async def answer(self, request: Request) -> Reply:
         if self.cluster != self.endpoints:
@@ -86,12 +88,15 @@ class Proxy:
         if cluster != self.cluster:
             starting, self.cluster = not self.cluster, cluster
             if not starting:
-                await trio.sleep(self.apply_s)
+                await trio.sleep(self._about(self.apply_s))
         if self.endpoints != self.cluster:
             endpoints = await self._ask("endpoints")
             # What belongs to another version than ours is of no use to us.
             if endpoints == self.cluster:
                 self.endpoints = endpoints
+
+    def _about(self, span_s: float) -> float:
+        return span_s * self.random.uniform(0.5, 1.5)
 
     async def _ask(self, what: str) -> str:
         target = f"/{what}/{self.settings.instance}"

@@ -45,7 +45,10 @@ class EndpointsKnown(Watcher):
             addresses = None if plan is None else plan.addresses.get(record.cluster)
             if addresses is not None:
                 judged += 1
-                for upstream in (record.upstream, *[each.upstream for each in record.failed_tries]):
+                upstreams: tuple[str, ...] = (record.upstream,)
+                if record.failed_tries:
+                    upstreams += tuple(each.upstream for each in record.failed_tries)
+                for upstream in upstreams:
                     if upstream not in addresses:
                         self.note_request(f"went to {upstream}, which is no endpoint of {record.cluster}", one)
         self.judged += judged

@@ -38,9 +38,10 @@ class OneOutcome(Watcher):
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
         self.judged += len(seen)
         self._disturbances.look()
-        spans = {one.record.traceparent for one in seen}
+        ended = [one.record.traceparent for one in seen]
+        spans = set(ended)
         spans.discard(b"")
-        twice = sum(1 for one in seen if one.record.traceparent) - len(spans)
+        twice = len(ended) - ended.count(b"") - len(spans)
         if twice or not spans.isdisjoint(self._spans_before):
             for one in self._ended_before(seen):
                 self.note_request("ended twice", one)

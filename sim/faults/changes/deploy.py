@@ -15,7 +15,7 @@ import attrs
 from sim.faults.active import Active, Done
 from sim.rollout import RolloutPlan, roll_out
 from sim.scenario.schema_parts import FLAG, TARGET, ZONE, ref
-from sim.scenario.verb import Verb
+from sim.scenario.verb import Reach, Verb
 from sim.scenario.verb_entry import VerbEntry
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Deploy(Verb):
     }
     hurts: ClassVar = False
     lasts_key: ClassVar = ""
+    reach: ClassVar = Reach.PROCESSES
 
     target: str
     zone: str = ""

@@ -17,6 +17,7 @@ from mesh.resources.documents import Value
 from sim.faults.active import Active, EachHost
 from sim.faults.hosts.host_fault import HostFault, drawn_target, host_keys
 from sim.scenario.draw import Draw
+from sim.scenario.verb import Reach
 from sim.scenario.verb_entry import VerbEntry
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Restart(HostFault):
     about: ClassVar = "switch off and on"
     keys: ClassVar = host_keys("restart", how={"enum": [STOP, CRASH, CUT]}, disk={"enum": [KEPT, WIPED]})
     lasts_s: ClassVar = 1.0
+    reach: ClassVar = Reach.PROCESSES
 
     how: str = STOP
     disk: str = KEPT

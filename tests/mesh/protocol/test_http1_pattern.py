@@ -165,7 +165,11 @@ def test_patterns_are_made_for_heads_that_are_repeated_and_plain_ones_alone(monk
     compiled: list[bytes] = []
     real = pattern.re.compile
     monkeypatch.setattr(pattern.re, "compile", lambda text: compiled.append(text) or real(text))
-    for field in (b"x-only: here", b"x-only: here\r\nupgrade: websocket", b"x-only: here\r\ntransfer-encoding: chunked"):
+    for field in (
+        b"x-only: here",
+        b"x-only: here\r\nupgrade: websocket",
+        b"x-only: here\r\ntransfer-encoding: chunked",
+    ):
         layout._remembered.cache_clear()
         parser = RequestParser()
         for _ in range(REPEATS):

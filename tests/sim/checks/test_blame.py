@@ -5,12 +5,12 @@ from sim.checks.inspection import Seen
 from sim.checks.suspects import Suspects
 
 
-def record(started_at, *, status=503, latency_s=0.1, request_id=b"id-1", tries=1):
-    made = RequestRecord(inbound=False, started_at=started_at, method=b"GET", path=b"/")
+def record(started_at, *, status=503, latency_s=0.1, request_id=b"id-1", tries=1, method=b"GET", member="edge"):
+    made = RequestRecord(inbound=False, started_at=started_at, method=method, path=b"/")
     made.ended_at = started_at + latency_s
     made.status, made.request_id, made.tries, made.cluster = status, request_id, tries, "web_8080"
     made.traceparent = b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01"
-    return Seen("edge", "u", made)
+    return Seen(member, "u", made)
 
 
 def test_failed_requests_of_the_broken_stretch_are_named(case):
@@ -22,6 +22,16 @@ def test_failed_requests_of_the_broken_stretch_are_named(case):
     assert verdict.requests == ("edge GET / 503 in 0.1s (late)",)
     assert verdict.trace == "ab" * 16
     assert "; first broken at" in verdict.detail and "(partition a|b)" in verdict.detail
+
+
+def test_requests_of_the_journey_that_is_promised_are_named_before_others(case):
+    broken = case("{name: c, expect: success(buy) >= 99%}").journeys(ok=lambda start: not 41 <= start < 44)
+    other, own = (
+        record(41.1, request_id=b"other", method=b"POST", member="u-a"),
+        record(41.3, request_id=b"own", member="u-a"),
+    )
+    broken.evidence.suspects.observe(50.0, [other, own])
+    assert broken.verdict().requests == ("u-a GET / 503 in 0.1s (own)",)
 
 
 def test_slow_requests_are_named_where_the_promise_is_about_time(case):

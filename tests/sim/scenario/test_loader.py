@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh.model.errors import ConfigError
 from sim.faults.changes.apply import Apply
 from sim.faults.changes.scale import Scale
 from sim.faults.control_plane.down import ControlPlaneDown
@@ -251,6 +252,11 @@ def test_expression_is_kept_with_its_subject(loader):
         ("checks: [{name: c, expect: flagged(UX) > 1}]", [], "flagged() does not know the flag 'UX'"),
         ("checks: [{name: c, expect: failures(*) > 1, when: between 5s}]", [], "is not a"),
         ("checks: [{name: c, expect: failures(*) > 1, when: between 5s and 5s}]", [], "must be after the first"),
+        ("checks: [{name: c, expect: failures(*) > 1, when: between 5h and 6h}]", [], "begins when the run is over"),
+        ("checks: [{name: c, expect: failures(look) < 5%}]", [], "failures(look) counts, and 5% is a share"),
+        ("checks: [{name: c, expect: 10% >= served(stock)}]", [], "served(stock) counts, and 10% is a share"),
+        ("timeline: [{at: 1s, kill: db, for: 2s}]", [], "unknown key 'for' (kill is over after `restart_after`)"),
+        ("timeline: [{at: 1s, scale: web, to: {a: 2}, for: 2s}]", [], "unknown key 'for' (scale is done at once)"),
         ("output: {save: [result.jsn]}", [], "unknown value 'result.jsn' (did you mean 'result.json'?)"),
         ("fuzz: {faults: {kinds: [fire]}}", [], "unknown value 'fire'"),
         ("policies: [none/*.yaml]", [], "no file matches 'none/*.yaml'"),
@@ -337,3 +343,25 @@ def test_what_sidecars_do_not_act_on_is_noted(loader):
 {{type: MeshAccessLog, name: r, spec: {{targetRef: {{kind: Dataplane}}, rules: [{{{backends}}}]}}}}
 """)
     assert any("MeshAccessLog is kept, but" in note for note in scenario.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{type: Scenaro}", "did you mean 'Scenario'?"),
+        ("{type: MeshRetry, name: a, spec: {}}", "it holds MeshRetry: `mesh check` looks at resources"),
+        ("{}", "add one: type: Scenario, format: 1"),
+    ],
+)
+def test_file_without_scenario_is_refused_with_what_it_is_instead(text, hint, tmp_path):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_scenario(tmp_path / "x.yaml")
+    assert hint in str(refused.value)
+
+
+def test_file_that_is_no_yaml_is_refused_for_that_alone(tmp_path):
+    (tmp_path / "x.yaml").write_text("type: Scenario\nzones: [here\nname: x\n")
+    with pytest.raises(ConfigError) as refused:
+        load_scenario(tmp_path / "x.yaml")
+    assert "no `type: Scenario`" not in str(refused.value)

@@ -23,6 +23,7 @@ from mesh.control.store.values import AuditEntry, Delete, Key, Put
 from mesh.discovery.publication import Refusal
 from mesh.identity.token_authority import TokenAuthority, TokenKind, signing_key_secret
 from mesh.identity.tokens import SigningKey
+from mesh.model.departure import Departure
 from mesh.model.errors import StoreError
 from mesh.model.names import ProxyId
 from mesh.resources.loading import load_resource
@@ -54,6 +55,7 @@ class MadeUpStatus:
     lag_s: float = 0.0
     certificate_expires: float | None = None
     inbounds: tuple[tuple[str, bool], ...] = ()
+    departure: Departure = Departure.STAYING
 
 
 @attrs.frozen(kw_only=True)
