@@ -129,6 +129,15 @@ class ControlPlanes:
                     found[status.proxy.name] = status
         return found
 
+    def is_elsewhere(self, proxy: str, host: str) -> bool:
+        """Is a proxy connected to another control plane than the one on `host`? That one may be unable to say so."""
+        return any(
+            status.proxy.name == proxy and status.connected and status.instance == plane.instance
+            for other, plane in self._alive()
+            if other.name != host
+            for status in plane.status()
+        )
+
     def lagging(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the named proxies that do not run what they should, sorted.
 

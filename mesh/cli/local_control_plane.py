@@ -23,6 +23,7 @@ from mesh.control.registry import Presence
 from mesh.control.status import ProxyStatus
 from mesh.discovery.publication import Refusal
 from mesh.identity.tokens import SigningKey, TokenVerifier, issue_dataplane_token
+from mesh.model.departure import Departure
 from mesh.model.errors import ConfigError, Violation
 from mesh.model.names import ProxyId
 from mesh.resources.registry import KIND_BY_NAME
@@ -217,6 +218,7 @@ def _status_of(proxy: Mapping[str, Any]) -> ProxyStatus:
         refusal=None if refusal is None else Refusal(version=refusal["version"], reason=refusal["reason"]),
         lag_s=proxy.get("lagSeconds") or 0.0,
         inbounds=tuple((inbound["name"], inbound["ready"]) for inbound in proxy.get("inbounds") or ()),
+        departure=Departure(proxy.get("departure") or "staying"),
     )
 
 

@@ -41,8 +41,8 @@ class UserLog:
     """Everything users did, in the order in which it ended."""
 
     def __init__(self) -> None:
-        self.journeys = PackedRows(JourneyRecord, "IIddd?", texts=(0, 1))
-        self.visits = PackedRows(VisitRecord, "Iddi?i33p", texts=(0,))
+        self.journeys = PackedRows(JourneyRecord, "IIddd?", texts=2)
+        self.visits = PackedRows(VisitRecord, "Iddi?i33p", texts=1)
         self.begun = 0  # journeys, ended or not
 
 

@@ -3,37 +3,39 @@
 A sequence that is appended to and read, as a list of named tuples is. Texts are kept once each and stand in rows by number.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 Row = TypeVar("Row", bound=NamedTuple)
 
 
+class _Numbers(dict[str, int]):
+    """Texts in the order in which they were first asked for, by number."""
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        return number
+
+
 class PackedRows(Sequence[Row], Generic[Row]):
-    """Rows of one named tuple. `layout`: a struct format of its fields in order, with `I` for a text, `33p` for short bytes."""
+    """Rows of one named tuple. `layout`: a struct format of its fields in order, `I` for a text, `33p` for at most 32 bytes."""
 
-    __slots__ = ("_data", "_make", "_number_by_text", "_struct", "_text_places", "_texts")
+    __slots__ = ("_data", "_make", "_number_by_text", "_struct", "_texts")
 
-    def __init__(self, make: Callable[..., Row], layout: str, *, texts: Sequence[int] = ()) -> None:
-        """`make` is the named tuple's class, `texts` the places of its fields that are str."""
+    def __init__(self, make: Callable[..., Row], layout: str, *, texts: int = 0) -> None:
+        """`make` is the named tuple's class, of which the first `texts` fields are str."""
         self._make = make
         self._struct = Struct("<" + layout)
-        self._text_places = tuple(texts)
-        self._texts: list[str] = []
-        self._number_by_text: dict[str, int] = {}
+        self._texts = texts
+        self._number_by_text = _Numbers()
         self._data = bytearray()
 
     def append(self, row: Row) -> None:
         """Keep a row."""
-        if self._text_places:
-            values: list[Any] = list(row)
-            for place in self._text_places:
-                number = self._number_by_text.get(values[place])
-                values[place] = self._number_of(values[place]) if number is None else number
-            self._data += self._struct.pack(*values)
-        else:
-            self._data += self._struct.pack(*row)
+        texts, fields = self._texts, tuple(row)
+        numbers = map(self._number_by_text.__getitem__, fields[:texts])
+        self._data += self._struct.pack(*numbers, *fields[texts:])
 
     def sort(self, *, key: Callable[[Row], Any]) -> None:
         """Put the rows in order; rows of equal keys stay as they are."""
@@ -59,9 +61,9 @@ class PackedRows(Sequence[Row], Generic[Row]):
             if step != 1:
                 return [self[number] for number in range(begin, end, step)]
             packed = bytes(memoryview(self._data)[begin * size : max(begin, end) * size])
-            return list(map(self._row, self._struct.iter_unpack(packed)))
+            return self._rows(self._struct.iter_unpack(packed))
         number = range(len(self))[place]
-        return self._row(self._struct.unpack_from(self._data, number * size))
+        return self._rows([self._struct.unpack_from(self._data, number * size)])[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -71,15 +73,6 @@ class PackedRows(Sequence[Row], Generic[Row]):
     def __repr__(self) -> str:
         return f"PackedRows({self[:]})"
 
-    def _row(self, values: tuple[Any, ...]) -> Row:
-        if not self._text_places:
-            return self._make(*values)
-        fields = list(values)
-        for place in self._text_places:
-            fields[place] = self._texts[fields[place]]
-        return self._make(*fields)
-
-    def _number_of(self, text: str) -> int:
-        number = self._number_by_text[text] = len(self._texts)
-        self._texts.append(text)
-        return number
+    def _rows(self, unpacked: Iterable[tuple[Any, ...]]) -> list[Row]:
+        make, count, texts = self._make, self._texts, tuple(self._number_by_text)
+        return [make(*map(texts.__getitem__, fields[:count]), *fields[count:]) for fields in unpacked]

@@ -25,7 +25,6 @@ MAX_HEAD_BYTES = 61440
 _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = BodyKind.NONE, BodyKind.LENGTH, BodyKind.CHUNKED, BodyKind.UNTIL_CLOSE
 # Integers: `b"#" in target` costs five times as much in CPython 3.11.
 _SLASH, _HASH, _CR = 0x2F, 0x23, 0x0D
-_REST = b"HTTP/1.1\r\n"  # of the request line, where a pattern has matched
 _KEEP_ALIVE = frozenset({b"keep-alive", b"Keep-Alive"})  # HTTP/1.1's default, spelled out
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"})
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -72,7 +71,7 @@ class RequestParser:
         match = self._layout.request_match
         found = None if match is None else match(buffer)
         if found is not None and (end := found.end()) <= MAX_HEAD_BYTES:
-            layout, rest = self._layout, _REST
+            layout, rest = self._layout, b""
             method, target, *values = found.groups()
         else:
             end = buffer.find(b"\r\n\r\n") + 4
@@ -106,15 +105,16 @@ class RequestParser:
             host = self._host = meaning.host(host)
         query = target.find(b"?")
         request = RequestHead(method, target, target if query < 0 else target[:query], host, layout, values)
-        if not rest.startswith(b"HTTP/1.1\r\n") or method not in _METHODS or _HASH in target or _CR in target:
-            _read_unusual_line(request, rest)
-            method = request.method
-        if layout.host < 0:
-            if request.version == 11:
-                raise RemoteProtocolError("no host field")
-            request.special()
-        if target[0] != _SLASH or method == b"CONNECT":
-            meaning.read_other_target(request)
+        if found is None:
+            if not rest.startswith(b"HTTP/1.1\r\n") or method not in _METHODS or _HASH in target or _CR in target:
+                _read_unusual_line(request, rest)
+                method = request.method
+            if layout.host < 0:
+                if request.version == 11:
+                    raise RemoteProtocolError("no host field")
+                request.special()
+            if target[0] != _SLASH or method == b"CONNECT":
+                meaning.read_other_target(request)
         if layout.request_id >= 0:
             request.request_id = values[layout.request_id].strip()
         if layout.traceparent >= 0:

@@ -1,8 +1,8 @@
 """`conservation`: what arrived is what was completed and what is under way, at users, sidecars and services (S1).
 
-Every few looks, for everybody in one life: journeys begun = ended + under way; requests at a sidecar's listeners = those that left a
-record + those in flight. A life that ends, and a listener
-that goes, begin a new account; so does another configuration, by which a listener may have gone and come back.
+Every few looks, for everybody in one life: journeys begun = ended + under way; requests at a sidecar's listeners = those that
+left a record + those in flight. A life that ends, and a listener that goes, begin a new account; so does another
+configuration, by which a listener may have gone and come back.
 """
 
 from collections import Counter

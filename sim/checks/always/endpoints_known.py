@@ -62,10 +62,8 @@ class EndpointsKnown(Watcher):
 
     def _on_left(self, event: Event) -> None:
         name = event.fields["proxy"]
-        host, member = self.mesh.world.hosts.get(name), self.mesh.members.get(name)
-        if member is not None and member.host.alive and member.sidecar and member.sidecar.client.status().connected:
-            return  # It is at another control plane, which cannot say so now.
-        if host is not None:
+        host = self.mesh.world.hosts.get(name)
+        if host is not None and not self.mesh.control_planes.is_elsewhere(name, event.host):
             self._left[host.address] = (name, event.at_s - self.mesh.origin_s)
 
     def _on_joined(self, event: Event) -> None:

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from sim.network.links import NetworkModel
-from sim.runner import run_scenario
+from sim.runner import observe_scenario
 
 SECONDS = 10.0
 LOOPBACK_S = NetworkModel().loopback_s
@@ -31,18 +31,11 @@ workload:
 
 
 @pytest.fixture
-def both(bench, monkeypatch):
+def both(bench):
     """Run the application alone and in a mesh; return what users and services of each saw."""
     plain = bench(APPLICATION).run(SECONDS)
-    kept = []
-
-    def keep(evidence):
-        kept.append(evidence)
-        return ()
-
-    monkeypatch.setattr("sim.runner.judge", keep)
-    run_scenario(attrs.evolve(plain.scenario, duration_s=SECONDS))
-    return (plain.log, plain.tally), (kept[0].users, kept[0].services)
+    meshed = observe_scenario(attrs.evolve(plain.scenario, duration_s=SECONDS)).evidence
+    return (plain.log, plain.tally), (meshed.users, meshed.services)
 
 
 def outcomes(log):

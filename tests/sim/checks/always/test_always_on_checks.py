@@ -53,6 +53,7 @@ timeline:
   - {at: 4s, for: 3s, slow: orders, factor: 1000}
   - {at: 8s, for: 3s, fail: orders, errors: {503: 100%}}
   - {at: 11s, scale: stock, to: {here: 2}}
+  - {at: 14s, scale: stock, to: {here: 3}}
   - {at: 13s, for: 2s, fail: stock, errors: {503: 100%}, name: all-fail}
 ---
 type: MeshIdentity
