@@ -74,9 +74,7 @@ class EventLog:
         """Keep an event of now, hash its kind and host, and tell the subscribers; return its number."""
         return self.append(kind, host, level, fields)
 
-    def append(
-        self, kind: str, host: str, level: str, fields: Mapping[str, Any], *, at_ns: int | None = None
-    ) -> int:
+    def append(self, kind: str, host: str, level: str, fields: Mapping[str, Any], *, at_ns: int | None = None) -> int:
         """Do what `record` does, for fields of any name. `at_ns`: when it happened, where that is not now."""
         if self._final is not None:
             return self._number

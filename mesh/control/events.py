@@ -17,6 +17,7 @@ EVENT_NAMES = (
     "configuration.acked",
     "configuration.nacked",
     "configuration.not_built",
+    "configuration.too_large",
     "outbound.unresolved",
     "endpoint.health_changed",
     "certificate.issued",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sim.local.mesh import LocalMesh
 
 
+_PUSHED = "configuration.pushed"
 # What follows from a line of the control plane's, and is to come after it.
 _ANSWERS = ("configuration.accepted",)
 _SENDING_S = 0.25
@@ -134,20 +135,24 @@ class Hearing:
     # What a look is made of.
 
     async def gather(self) -> float:
-        """Ask all processes how they stand, and the control plane what it has logged; return the moment of asking."""
-        mesh, at = self._mesh, trio.current_time()
+        """Ask all processes how they stand, and the control plane what it has logged; return when everything was there."""
+        mesh, asked = self._mesh, trio.current_time()
         await mesh.steering.look()
         for moment, kind, level, fields in mesh.plane.read_log():
             self._logged.append(_Logged(moment - mesh.epoch, CONTROL_PLANE, kind, level, fields))
-        self._release(at)
+        self._release(asked)
         mesh.inspection.seen.sort(key=_ended_at)
-        return at
+        return trio.current_time()
 
-    def _release(self, until: float) -> None:
-        """Record what was logged until a moment, by whoever it was; of sidecars all that belongs to their standings."""
+    def _release(self, asked: float) -> None:
+        """Record what was logged: of sidecars what belongs to their standings, and of what others follow from, everything.
+
+        What follows from it waits when it came after the question: not everybody has told as much.
+        """
         logged, self._logged = sorted(self._logged, key=_order), []
         for one in logged:
-            if _order(one) > until and (one.host == CONTROL_PLANE or one.kind in _ANSWERS):
+            follows = one.kind in _ANSWERS or (one.host == CONTROL_PLANE and one.kind != _PUSHED)
+            if follows and one.at > asked:
                 self._logged.append(one)
                 continue
             self._mesh.world.log.append(one.kind, one.host, one.level, one.fields, at_ns=round(one.at * NS_PER_S))
@@ -180,4 +185,4 @@ def _ended_at(seen: Seen) -> float:
 
 def _order(logged: _Logged) -> float:
     """Return what sorts lines by what they tell: a push is logged once it is sent, and the proxy may have answered by then."""
-    return logged.at - _SENDING_S if logged.kind == "configuration.pushed" else logged.at
+    return logged.at - _SENDING_S if logged.kind == _PUSHED else logged.at

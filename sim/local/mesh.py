@@ -90,6 +90,10 @@ class ControlPlaneHosts:
         """Return the host of that name; all without one."""
         return [host for host in self.hosts if replica in ("", host.name)]
 
+    def is_elsewhere(self, proxy: str, replica: str) -> bool:
+        """Is a proxy at another control plane than that one? There is none."""
+        return False
+
     def revisions(self) -> dict[str, int]:
         """Return the revision of the resources that a control plane shows; nothing while it is down."""
         host = self.hosts[0]

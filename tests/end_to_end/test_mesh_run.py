@@ -29,7 +29,7 @@ def test_json_is_one_object_with_the_documented_keys() -> None:
     ended = mesh_run(str(FIRST), "--until", "15s", "-o", "json")
     result = json.loads(ended.stdout)
     assert {"scenario", "seed", "event_hash", "virtual_s", "wall_s", "hops", "checks", "totals"} <= result.keys()
-    assert {"name", "ok", "value", "detail"} == result["checks"][0].keys()
+    assert {"name", "ok", "value", "detail"} <= result["checks"][0].keys()
 
 
 def test_failed_check_is_exit_code_1() -> None:
