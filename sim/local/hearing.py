@@ -87,6 +87,7 @@ class Hearing:
     def part(self, process: Connected) -> None:
         """A process has ended: what it told stands, and nothing is known of it any more."""
         self._commit(process.name)
+        self._release_of(process.name)
         member = self._mesh.members.get(process.name)
         if member is not None and process.role == "sidecar":
             member.sidecar = None
@@ -155,7 +156,17 @@ class Hearing:
             if follows and one.at > asked:
                 self._logged.append(one)
                 continue
-            self._mesh.world.log.append(one.kind, one.host, one.level, one.fields, at_ns=round(one.at * NS_PER_S))
+            self._record(one)
+
+    def _release_of(self, host: str) -> None:
+        """Record what a process said that has ended: it comes before what its host says next."""
+        for one in self._logged:
+            if one.host == host:
+                self._record(one)
+        self._logged = [one for one in self._logged if one.host != host]
+
+    def _record(self, one: _Logged) -> None:
+        self._mesh.world.log.append(one.kind, one.host, one.level, one.fields, at_ns=round(one.at * NS_PER_S))
 
     def views(self) -> tuple[ProxyView, ...]:
         """Return how the sidecars of hosts with power stand, as of the last look."""

@@ -129,6 +129,11 @@ class LocalHost:
             self._booting.cancel()
             self._do(self._kill_all)
 
+    def restart(self) -> None:
+        """Cut the power if it is on, then start again."""
+        self.kill()
+        self.start()
+
     def pause(self) -> None:
         """Stop all processes (SIGSTOP): they hear and say nothing."""
         self.held += 1
@@ -171,6 +176,9 @@ class LocalHost:
         if patience.cancelled_caught:
             process.kill()
             await process.wait()
+        # Its last words come before what the next life of the host says.
+        if process is self.processes[-1]:
+            await self._mesh.steering.wait_gone(self.name, "sidecar")
 
     async def end(self) -> None:
         """End all processes, and see that they have ended."""

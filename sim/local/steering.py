@@ -87,6 +87,12 @@ class Steering:
         while (process := self.connected.get((name, role))) is None or not process.started:
             await trio.sleep(_POLL_S)
 
+    async def wait_gone(self, name: str, role: str) -> None:
+        """Wait, for a moment, until all that a process said before its end has been taken in."""
+        with trio.move_on_after(_LOOK_S):
+            while (name, role) in self.connected:
+                await trio.sleep(_POLL_S)
+
     def busy(self) -> bool:
         """Is any process at work?"""
         return any(process.busy for process in self.connected.values())
