@@ -54,6 +54,7 @@ class _Basis:
     states: Mapping[str, DataplaneState] = attrs.field(factory=dict)  # of those that can be called
     identities: IdentityByName = attrs.field(factory=dict)
     known_ports: Mapping[str, tuple[ServicePort, ...]] = attrs.field(factory=dict)
+    secured: Mapping[str, None] = attrs.field(factory=dict)
     members: Carriers[str] = attrs.field(factory=Carriers)  # Dataplanes by their labels
     selecting: Selectors[str] = attrs.field(factory=Selectors)  # MeshServices by whom they select
     naming: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)  # MeshServices by the Dataplane that they name
@@ -208,6 +209,7 @@ def _look(before: _Basis, view: MeshView, groups: Groups, identities: IdentityBy
         states=states,
         identities=identities,
         known_ports=view.known_ports,
+        secured=view.secured,
         members=before.members.updated({name: own for name, own in labels.items() if known.get(name) != own}),
         selecting=selecting,
         naming=naming,
@@ -241,6 +243,9 @@ def _make_mesh_services(
     if before.known_ports is not basis.known_ports:
         names = [*before.known_ports, *basis.known_ports]
         due |= {name: None for name in names if before.known_ports.get(name) != basis.known_ports.get(name)}
+    if before.secured is not basis.secured:
+        names = [*before.secured, *basis.secured]
+        due |= {name: None for name in names if (name in before.secured) != (name in basis.secured)}
     made = {(MESH_SERVICE, name): _mesh_service(basis, name, mesh) if name else None for name in due}
     return [key for key, service in made.items() if _put(plain, key, service)]
 
@@ -249,8 +254,9 @@ def _mesh_service(basis: _Basis, name: str, mesh: str) -> Service | None:
     members = _members(basis, name)
     resource = basis.groups.of_kind(MESH_SERVICE).get(name)
     if resource is not None:
-        return written_service(resource, members, basis.identities)
-    return made_service(name, members, basis.known_ports.get(name, ()), basis.identities, mesh)
+        return written_service(resource, members, basis.identities, was_secured=name in basis.secured)
+    known = basis.known_ports.get(name, ())
+    return made_service(name, members, known, basis.identities, mesh, was_secured=name in basis.secured)
 
 
 def _members(basis: _Basis, service: str) -> dict[str, DataplaneState]:

@@ -22,7 +22,11 @@ from mesh.resources.resource import DISPLAY_NAME, MESH, ORIGIN, WORKLOAD, Resour
 MESH_SERVICE, EXTERNAL, MULTI_ZONE = "MeshService", "MeshExternalService", "MeshMultiZoneService"
 SERVICE_KINDS = (MESH_SERVICE, EXTERNAL, MULTI_ZONE)
 ServiceKey = tuple[str, str]  # kind, name
+Stage = tuple[bool, Departure]  # whether it has yet to arrive; how far it is on its way out
 IdentityByName = Mapping[str, Identity | Unfit | None]
+
+# Who is preferred to whom; who has yet to arrive serves nobody, and is there lest a service that starts has no endpoints.
+STAGES: tuple[Stage, ...] = tuple((arriving, departure) for arriving in (False, True) for departure in Departure)
 
 _ENV, _MANAGED_BY = "kuma.io/env", "kuma.io/managed-by"
 
@@ -39,8 +43,9 @@ class Hostname:
 class Service:
     """One service. `endpoints_by_port` holds endpoints sorted by name; `spiffe_ids` whom callers may meet there.
 
-    A MeshService's endpoints are those that callers shall use; `departure_by_port`: how far these are on their way out.
-    `secured`: every Dataplane behind it holds an identity, so that callers with one can insist on mutual TLS.
+    A MeshService's endpoints are those that callers shall use; `stage_by_port`: at which stage these are.
+    `secured`: every Dataplane behind it is to hold an identity, and all who can be called presented a certificate once,
+    so that callers with one can insist on mutual TLS. Source: Kuma, MeshService `status.tls`: it waits for certificates.
     `created`: seconds since the epoch; a service that nobody wrote comes after all that are written.
     """
 
@@ -49,7 +54,7 @@ class Service:
     labels: Mapping[str, str]
     port_by_number: Mapping[int, ServicePort]
     endpoints_by_port: Mapping[int, tuple[Endpoint, ...]]
-    departure_by_port: Mapping[int, Departure] = attrs.field(factory=dict)
+    stage_by_port: Mapping[int, Stage] = attrs.field(factory=dict)
     spiffe_ids: tuple[str, ...] = ()
     secured: bool = False
     origination: Origination | None = None  # of an external service with TLS; names no cluster
@@ -79,6 +84,8 @@ def made_service(
     known: tuple[ServicePort, ...],
     identities: IdentityByName,
     mesh: str,
+    *,
+    was_secured: bool = False,
 ) -> Service | None:
     """Make the service of a workload; `known` are its ports while it has no members. None: there is nothing to call."""
     ports = _inbound_ports(members.values()) or known
@@ -92,12 +99,15 @@ def made_service(
         _MANAGED_BY: "meshservice-generator",
         WORKLOAD: workload,
     }
-    return _service(workload, labels, MeshService(ports=ports), members, identities)
+    return _service(workload, labels, MeshService(ports=ports), members, identities, was_secured)
 
 
-def written_service(resource: Resource, members: Mapping[str, DataplaneState], identities: IdentityByName) -> Service:
+def written_service(
+    resource: Resource, members: Mapping[str, DataplaneState], identities: IdentityByName, *, was_secured: bool
+) -> Service:
     """Make the service that a MeshService describes."""
-    service = _service(resource.name, service_labels(resource), resource.spec_as(MeshService), members, identities)
+    spec = resource.spec_as(MeshService)
+    service = _service(resource.name, service_labels(resource), spec, members, identities, was_secured)
     return attrs.evolve(service, created=resource.created)
 
 
@@ -117,14 +127,14 @@ def multi_zone_service(resource: Resource, members: Iterable[Service]) -> Servic
 
 
 def _joined_endpoints(port: ServicePort, services: Iterable[Service]) -> tuple[Endpoint, ...]:
-    by_departure: dict[Departure, list[Endpoint]] = {}
+    by_stage: dict[Stage, list[Endpoint]] = {}
     for service in services:
         found = service.port_by_number.get(port.port) or _port_named(port.name, service)
         if found:
-            departure = service.departure_by_port[found.port]
-            by_departure.setdefault(departure, []).extend(service.endpoints_by_port[found.port])
+            stage = service.stage_by_port[found.port]
+            by_stage.setdefault(stage, []).extend(service.endpoints_by_port[found.port])
     endpoints: dict[str, Endpoint] = {}
-    for endpoint in by_departure.get(_preferred(by_departure), ()):
+    for endpoint in by_stage.get(_preferred(by_stage), ()):
         endpoints.setdefault(endpoint.name, endpoint)  # One Dataplane may stand behind two of them.
     return tuple(endpoints[name] for name in sorted(endpoints))
 
@@ -150,43 +160,56 @@ def _service(
     spec: MeshService,
     members: Mapping[str, DataplaneState],
     identity_by_name: IdentityByName,
+    was_secured: bool,
 ) -> Service:
     identities = [identity_by_name.get(member) for member in members]
     held = [identity.spiffe_id for identity in identities if isinstance(identity, Identity)]
-    found = {port.port: _endpoints(port, members) for port in spec.ports}
+    secured = len(held) == len(identities) and bool(held or spec.spiffe_ids)
+    if secured and not was_secured:
+        # A newcomer gets its certificate with its first configuration; until then nobody calls it.
+        secured = all(state.holding.certified for state in members.values() if _can_be_called(state))
+    found = {port.port: _endpoints(port, members, secured=secured) for port in spec.ports}
     return Service(
         name=name,
         labels=labels,
         port_by_number={port.port: port for port in spec.ports},
         endpoints_by_port={number: endpoints for number, (endpoints, _) in found.items()},
-        departure_by_port={number: departure for number, (_, departure) in found.items()},
+        stage_by_port={number: stage for number, (_, stage) in found.items()},
         spiffe_ids=tuple(sorted({*held, *spec.spiffe_ids})),
-        secured=len(held) == len(identities) and bool(held or spec.spiffe_ids),
+        secured=secured,
     )
 
 
-def _endpoints(port: ServicePort, members: Mapping[str, DataplaneState]) -> tuple[tuple[Endpoint, ...], Departure]:
-    """Return the endpoints that callers shall use, and how far these are on their way out."""
-    by_departure: dict[Departure, list[Endpoint]] = {}
+def _can_be_called(state: DataplaneState) -> bool:
+    return any(inbound.name not in state.holding.unopened for inbound in state.dataplane.inbounds)
+
+
+def _endpoints(
+    port: ServicePort, members: Mapping[str, DataplaneState], *, secured: bool
+) -> tuple[tuple[Endpoint, ...], Stage]:
+    """Return the endpoints that callers shall use, and at which stage these are."""
+    by_stage: dict[Stage, list[Endpoint]] = {}
     for name, state in members.items():
         inbound = _target(port, state.dataplane.inbounds)
         if inbound is not None:
             ready, tags = state.is_ready(inbound), tuple(sorted(state.resource.labels.items()))
             endpoint = Endpoint(name=name, address=inbound.address, zone=state.zone, healthy=ready, tags=tags)
-            by_departure.setdefault(state.departure, []).append(endpoint)
-    departure = _preferred(by_departure)
-    return tuple(by_departure.get(departure, ())), departure
+            holding = state.holding
+            arriving = inbound.name in holding.unopened or (secured and not holding.certified)
+            by_stage.setdefault((arriving, state.departure), []).append(endpoint)
+    stage = _preferred(by_stage)
+    return tuple(by_stage.get(stage, ())), stage
 
 
-def _preferred(by_departure: Mapping[Departure, Iterable[Endpoint]]) -> Departure:
+def _preferred(by_stage: Mapping[Stage, Iterable[Endpoint]]) -> Stage:
     """Return the first stage at which somebody is ready, or else at which there is anybody.
 
     Callers never see the others: those would count for their panic, as instances that are ill do.
     """
-    for departure in Departure:
-        if any(endpoint.healthy for endpoint in by_departure.get(departure, ())):
-            return departure
-    return next((departure for departure in Departure if by_departure.get(departure)), Departure.STAYING)
+    for stage in STAGES:
+        if any(endpoint.healthy for endpoint in by_stage.get(stage, ())):
+            return stage
+    return next((stage for stage in STAGES if by_stage.get(stage)), STAGES[0])
 
 
 def _target(port: ServicePort, inbounds: Iterable[Inbound]) -> Inbound | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from mesh.config.holding import EVERYTHING, Holding
 from mesh.model.departure import Departure
 from mesh.resources.dataplane import Dataplane, Inbound, InboundState
 from mesh.resources.mesh_service import ServicePort
@@ -12,11 +13,15 @@ from mesh.resources.resource import DEFAULT_ZONE, DISPLAY_NAME, WORKLOAD, ZONE, 
 
 @attrs.frozen(kw_only=True)
 class DataplaneState:
-    """A proxy that takes part: its Dataplane, what it reported of its inbounds since (`{inbound's name: ready}`), if it stays."""
+    """A proxy that takes part: its Dataplane, what it reported of its inbounds since (`{inbound's name: ready}`), if it stays.
+
+    `holding`: what its sidecar has live of it.
+    """
 
     resource: Resource
     inbound_ready: Mapping[str, bool] = attrs.field(factory=dict)
     departure: Departure = Departure.STAYING
+    holding: Holding = EVERYTHING
 
     @property
     def dataplane(self) -> Dataplane:
@@ -46,7 +51,8 @@ class MeshView:
 
     `dataplanes` is `{name: state}` of the live proxies, `trust` is `{trust domain: root certificates (PEM)}`,
     `known_ports` is `{service: ports}` of services that stay known while none of their Dataplanes is left, `vips` is
-    `{(kind, name): IP address}`, what an earlier index or another control plane has given out (`ServiceIndex.vips`).
+    `{(kind, name): IP address}`, what an earlier index or another control plane has given out (`ServiceIndex.vips`). `secured`
+    are the MeshServices that have been secured: a proxy of theirs without a certificate does not bring back plaintext.
     """
 
     mesh: str
@@ -55,3 +61,4 @@ class MeshView:
     trust: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     known_ports: Mapping[str, tuple[ServicePort, ...]] = attrs.field(factory=dict)
     vips: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
+    secured: Mapping[str, None] = attrs.field(factory=dict)

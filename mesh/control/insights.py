@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
+from mesh.config.holding import EVERYTHING, Holding
 from mesh.discovery.publication import Refusal
 from mesh.model.names import ProxyId
 
@@ -51,13 +52,17 @@ class Delivery:
 
 @attrs.frozen(kw_only=True)
 class Insight:
-    """All that was observed of one proxy. `certificate_expires` is of the newest certificate that it has."""
+    """All that was observed of one proxy. `certificate_expires` is of the newest certificate that it has.
+
+    `holding` travels with it to other control planes; here the registry knows.
+    """
 
     subscriptions: tuple[Subscription, ...] = ()
     certificate_issued: float | None = None
     certificate_expires: float | None = None
     certificate_regenerations: int = 0
     delivery: Delivery = Delivery()
+    holding: Holding = EVERYTHING
 
 
 def encode(insight: Insight) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import trio
 
+from mesh.config.holding import Holding, holding_of
 from mesh.config.identities import Identity, Unfit
 from mesh.control.admission import Admission, Admitted
 from mesh.control.insights import Answer, Insights
@@ -25,6 +26,7 @@ from mesh.identity.tokens import DataplaneClaims
 from mesh.model.departure import Departure
 from mesh.model.errors import IdentityError
 from mesh.model.names import ProxyId, SpiffeId
+from mesh.resources.dataplane import Dataplane
 from mesh.resources.resource import WORKLOAD, Resource
 from mesh.resources.writing import universal
 from mesh.runtime.environment import Environment
@@ -67,6 +69,7 @@ class Members:
             session=stream.session,
             now=trio.current_time(),
             departure=hello.departure or Departure.STAYING,
+            holding=_holding(stream, dataplane),
         )
         if replaced:
             self._dismiss_replaced(proxy)
@@ -95,6 +98,13 @@ class Members:
         """See Membership."""
         self.insights.answered(stream.proxy, stream.session, answer, now=self.env.wall_clock())
         self.shared.observed(stream.proxy)
+        live = self.registry.of_session(stream.session)
+        if (
+            answer == "acked"
+            and live is not None
+            and self.registry.acknowledged(stream.session, _holding(stream, live.dataplane))
+        ):
+            self._note_change(stream.proxy)
 
     def report_health(self, stream: ProxyStream, report: HealthReport) -> None:
         """See Membership."""
@@ -176,7 +186,8 @@ class Members:
             reason = f"the Dataplane {name!r} of mesh {mesh!r} was deleted"
             stream.dismiss(Refused(kind="dataplane", reason=reason, retryable=True))
             return
-        self.registry.replace_dataplane(proxy, self.admission.with_zone(dataplane))
+        zoned = self.admission.with_zone(dataplane)
+        self.registry.replace_dataplane(proxy, zoned, _holding(stream, zoned))
         self._note_change(proxy)
 
     def revoked(self, mesh: str) -> None:
@@ -245,3 +256,7 @@ class Members:
             inbound=inbound,
             ready=ready,
         )
+
+
+def _holding(stream: ProxyStream, dataplane: Resource) -> Holding:
+    return holding_of(dataplane.spec_as(Dataplane), stream.publication.acked_digests)

@@ -32,6 +32,7 @@ class MeshState:
     _encoders: dict[str, PartEncoder] = attrs.field(factory=dict, init=False)
     _shared: SharedParts = attrs.field(factory=SharedParts, init=False)
     _known_ports: dict[str, tuple[ServicePort, ...]] = attrs.field(factory=dict, init=False)
+    _secured: dict[str, None] = attrs.field(factory=dict, init=False)  # MeshServices, as they were last
 
     def __attrs_post_init__(self) -> None:
         self.index = MeshIndex.of(MeshView(mesh=self.mesh))
@@ -59,6 +60,7 @@ class MeshState:
             dataplanes=states,
             trust=before.trust,
             known_ports=self._known_ports,
+            secured=self._secured,
         )
         return MeshIndex.of(view, previous=self.index, moved=moved)
 
@@ -79,6 +81,7 @@ class MeshState:
         before, self.index = self.index, index
         delta = index.since(before)
         self._remember_ports(index, delta)
+        self._remember_secured(index, delta)
         for name in delta.proxies:
             if name not in index.view.dataplanes:
                 self._encoders.pop(name, None)
@@ -108,6 +111,18 @@ class MeshState:
         if news:
             self._known_ports = {**self._known_ports, **news}
 
+    def _remember_secured(self, index: MeshIndex, delta: Delta) -> None:
+        """Keep which services are secured: a proxy that comes back from before that does not bring back plaintext."""
+        secured = dict(self._secured)
+        for kind, name in delta.services:
+            if kind == MESH_SERVICE:
+                service = index.services.by_key.get((kind, name))
+                secured.pop(name, None)
+                if service is not None and service.secured:
+                    secured[name] = None
+        if secured.keys() != self._secured.keys():
+            self._secured = secured
+
 
 def _state(proxy: LiveProxy, known: DataplaneState | None) -> DataplaneState:
     """Return a proxy's state: the same object, where nothing about it has changed."""
@@ -117,6 +132,7 @@ def _state(proxy: LiveProxy, known: DataplaneState | None) -> DataplaneState:
         and known.resource is proxy.dataplane
         and known.inbound_ready == ready
         and known.departure is departure
+        and known.holding == proxy.holding
     ):
         return known
-    return DataplaneState(resource=proxy.dataplane, inbound_ready=ready, departure=departure)
+    return DataplaneState(resource=proxy.dataplane, inbound_ready=ready, departure=departure, holding=proxy.holding)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from mesh.config.holding import EVERYTHING, Holding
 from mesh.control.lease_queue import LeaseQueue
 from mesh.model.departure import Departure
 from mesh.model.names import ProxyId
@@ -46,7 +47,10 @@ class Presence(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class LiveProxy:
-    """A member of the mesh. `inbounds` is `{inbound name: ready}` as reported; an inbound never named is ready."""
+    """A member of the mesh. `inbounds` is `{inbound name: ready}` as reported; an inbound never named is ready.
+
+    `holding`: what its sidecar has live; an inbound without a listener yet is no endpoint, however ready it is said to be.
+    """
 
     proxy: ProxyId
     dataplane: Resource
@@ -55,6 +59,7 @@ class LiveProxy:
     lease_until: float
     inbounds: Mapping[str, bool] = attrs.field(factory=dict)
     departure: Departure = Departure.STAYING
+    holding: Holding = EVERYTHING
     instance: str = ""  # the other control plane that it is connected to; empty: ours
 
     def is_ready(self, inbound: str) -> bool:
@@ -115,8 +120,13 @@ class Registry:
         inbounds: Mapping[str, bool],
         now: float,
         departure: Departure = Departure.STAYING,
+        *,
+        certified: bool = True,
     ) -> None:
-        """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back."""
+        """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back.
+
+        Its inbounds count as open: what is known of them may be older than what it acknowledged last.
+        """
         self._forget_session(proxy)
         self._enter(
             LiveProxy(
@@ -126,6 +136,7 @@ class Registry:
                 lease_until=now + self.leases.recovery_s,
                 inbounds=inbounds,
                 departure=departure,
+                holding=Holding(certified=certified),
             )
         )
 
@@ -140,9 +151,9 @@ class Registry:
         self._forget_session(proxy)
         self._remove(proxy)
 
-    def replace_dataplane(self, proxy: ProxyId, dataplane: Resource) -> None:
-        """Go by another Dataplane of a proxy that stays."""
-        self._enter(attrs.evolve(self._live[proxy], dataplane=dataplane))
+    def replace_dataplane(self, proxy: ProxyId, dataplane: Resource, holding: Holding = EVERYTHING) -> None:
+        """Go by another Dataplane of a proxy that stays, and of which its sidecar has this live."""
+        self._enter(attrs.evolve(self._live[proxy], dataplane=dataplane, holding=holding))
 
     def join(
         self,
@@ -153,6 +164,7 @@ class Registry:
         session: str,
         now: float,
         departure: Departure = Departure.STAYING,
+        holding: Holding = EVERYTHING,
     ) -> str:
         """Enter a connected proxy; return the session that it replaces, empty when there is none."""
         if not self._hears_anybody(now):
@@ -169,6 +181,7 @@ class Registry:
                 lease_until=now + self.leases.silence_s,
                 inbounds=inbounds,
                 departure=departure,
+                holding=holding,
             )
         )
         return replaced
@@ -192,6 +205,14 @@ class Registry:
         self._enter(attrs.evolve(live, inbounds=dict(inbounds), departure=departure))
         names = sorted({*inbounds, *live.inbounds})
         return tuple(name for name in names if live.is_ready(name) != inbounds.get(name, True))
+
+    def acknowledged(self, session: str, holding: Holding) -> bool:
+        """Record what a sidecar has live; tell whether that is another than before."""
+        live = self.of_session(session)
+        if live is None or live.holding == holding:
+            return False
+        self._enter(attrs.evolve(live, holding=holding))
+        return True
 
     def disconnect(self, session: str, now: float) -> None:
         """Note that a connection ended: its proxy has the grace to come back. Nothing when it was replaced."""
@@ -254,6 +275,7 @@ class Registry:
             lease_until=lease_until,
             inbounds=live.inbounds,
             departure=live.departure,
+            holding=live.holding,
             instance=live.instance,
         )
         self._queue.put(live.proxy, lease_until)

@@ -71,9 +71,10 @@ class SharedMembers:
             if self.shared and not is_former_life(change.row.instance, self.instance):
                 self._place(change.row, dataplane)
                 continue
-            departure = Departure(change.row.departure)
-            self.registry.restore(change.proxy, dataplane, change.row.inbounds, now, departure)
-            self.insights.replace(change.proxy, decode(change.row.insight))
+            departure, insight = Departure(change.row.departure), decode(change.row.insight)
+            certified = insight.holding.certified
+            self.registry.restore(change.proxy, dataplane, change.row.inbounds, now, departure, certified=certified)
+            self.insights.replace(change.proxy, insight)
             if change.row.instance != self.instance:
                 self.note(change.proxy, joined=True)
         if changes:
@@ -156,7 +157,8 @@ class SharedMembers:
     def _await_proxies_of_the_dead(self, alive: set[str]) -> None:
         orphans = [live for live in self.registry.proxies() if live.instance and live.instance not in alive]
         for live in orphans:
-            self.registry.restore(live.proxy, live.dataplane, live.inbounds, trio.current_time(), live.departure)
+            now, certified = trio.current_time(), live.holding.certified
+            self.registry.restore(live.proxy, live.dataplane, live.inbounds, now, live.departure, certified=certified)
             self.note(live.proxy, joined=True)
             self.on_change(live.proxy)
         for instance in sorted({live.instance for live in orphans}):
@@ -194,6 +196,7 @@ class SharedMembers:
             self.note(proxy, joined=True)
 
     def _place(self, row: MemberRow, dataplane: Resource) -> None:
+        insight = decode(row.insight)
         live = LiveProxy(
             proxy=row.proxy,
             dataplane=dataplane,
@@ -201,10 +204,11 @@ class SharedMembers:
             lease_until=math.inf,
             inbounds=row.inbounds,
             departure=Departure(row.departure),
+            holding=insight.holding,
             instance=row.instance,
         )
         self.registry.place(live)
-        self.insights.replace(row.proxy, decode(row.insight))
+        self.insights.replace(row.proxy, insight)
 
     def _dataplane_of(self, change: MemberChange) -> Resource | None:
         """Return the Dataplane of a row: the same object as long as it says the same."""
@@ -228,11 +232,11 @@ class SharedMembers:
             inbounds=dict(live.inbounds),
             departure=live.departure.value,
             presence=live.presence.value,
-            insight=encode(self.insight_of(live.proxy)),
+            insight=encode(attrs.evolve(self.insight_of(live.proxy), holding=live.holding)),
             revision=0 if takes_over else 1,
         )
 
 
 def _seen(live: LiveProxy) -> tuple[object, ...]:
     """Return what others' configuration depends on."""
-    return (live.dataplane, live.readiness(), live.departure)
+    return (live.dataplane, live.readiness(), live.departure, live.holding)

@@ -97,7 +97,10 @@ class CertificateRequest(_Message, frozen=True, kw_only=True, tag="certificate_r
 
 
 class HealthReport(_Message, frozen=True, kw_only=True, omit_defaults=True, tag="health"):
-    """Sidecar: which inbounds are ready to serve, all of them every time; whether we stay. An inbound never named is ready."""
+    """Sidecar: which inbounds are ready to serve, all of them every time; whether we stay. An inbound never named is ready.
+
+    Ready or not, it is no endpoint before we acknowledge a configuration that has it, or bring one along in Hello.
+    """
 
     inbounds: dict[Name, bool]
     departure: Departure = Departure.STAYING

@@ -26,7 +26,7 @@ class Publication:
     """The control plane's side of one proxy's configuration stream; a new connection gets a new one."""
 
     acked_version: str = ""  # what the proxy holds, as far as it told
-    _acked_digests: Mapping[str, str] = attrs.field(factory=dict)
+    acked_digests: Mapping[str, str] = attrs.field(factory=dict)  # of its parts, by their keys
     wanted: EncodedSnapshot | None = None
     refusal: Refusal | None = None
     sent_version: str = ""
@@ -75,7 +75,7 @@ class Publication:
         return self._push(wanted)
 
     def _push(self, wanted: EncodedSnapshot) -> Push:
-        before = self._acked_digests if self.acked_version else {}
+        before = self.acked_digests if self.acked_version else {}
         changed = {
             key: msgspec.Raw(wanted.parts[key]) for key, digest in wanted.digests.items() if before.get(key) != digest
         }
@@ -94,7 +94,7 @@ class Publication:
         if snapshot is None or snapshot.version != version:
             return False
         self._in_flight = None
-        self.acked_version, self._acked_digests = snapshot.version, snapshot.digests
+        self.acked_version, self.acked_digests = snapshot.version, snapshot.digests
         self.refusal = None
         return True
 
@@ -112,7 +112,7 @@ class Publication:
         if self._answered(nonce) is None or not self.acked_version:
             return False
         self._in_flight = None
-        self.acked_version, self._acked_digests = "", {}
+        self.acked_version, self.acked_digests = "", {}
         return True
 
     def _answered(self, nonce: int) -> EncodedSnapshot | None:

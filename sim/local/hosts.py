@@ -153,13 +153,15 @@ class LocalHost:
         """Shut down in order: sidecar first, so that it can finish what is under way. `machine`: switch it off, too."""
         if not self.alive:
             return
-        self.stopping = True
+        self.stopping, incarnation = True, self.incarnation
         async with self._turn:
             for process in reversed(self.processes):
                 await self._end_process(process)
-            self.alive = self.stopping = False
-        if machine:
-            self.network_host.power_off()
+        self.stopping = False
+        if self.alive and self.incarnation == incarnation:  # Nobody has started the next life meanwhile.
+            self.alive = False
+            if machine:
+                self.network_host.power_off()
 
     async def end_sidecar(self) -> None:
         """Drain the sidecar, which started last; it has ended then."""

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
+from mesh.config.holding import Holding
 from mesh.config.view import DataplaneState
 from mesh.model.departure import Departure
 from mesh.resources.loading import load_resource
@@ -60,7 +61,9 @@ def proxies(draw: st.DrawFn, name: str) -> DataplaneState:
     written = dataplane(name, workload, **networking)
     departure = draw(st.sampled_from([Departure.STAYING, *Departure]))
     ready = draw(st.sampled_from([{}, {"80": False}]))
-    return DataplaneState(resource=written, inbound_ready=ready, departure=departure)
+    opened, certified = draw(st.booleans()) or draw(st.booleans()), draw(st.booleans())
+    holding = Holding(unopened=() if opened else ("80",), certified=certified)
+    return DataplaneState(resource=written, inbound_ready=ready, departure=departure, holding=holding)
 
 
 def _targets(draw: st.DrawFn) -> dict[str, Any]:

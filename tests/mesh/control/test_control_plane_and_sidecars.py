@@ -10,6 +10,8 @@ from mesh.config.snapshot import TrustPart
 from mesh.control.store.values import Put
 from mesh.identity.tokens import issue_dataplane_token
 from mesh.model.departure import Departure
+from mesh.model.names import ProxyId
+from mesh.model.randomness import Random
 
 
 async def two_sidecars(scene: Scene) -> tuple[Sidecar, Sidecar]:
@@ -293,6 +295,45 @@ async def test_restarted_control_plane_does_not_take_those_still_away_for_gone(s
     assert web.target.endpoints("cart_8080") == {"cart-1": True}
     await trio.sleep(12.0)
     assert web.target.endpoints("cart_8080") == {}
+
+
+@in_virtual_time
+async def test_newcomer_is_announced_once_it_has_its_configuration(scene: Scene) -> None:
+    held = trio.Event()
+
+    async def hold(proxy: ProxyId, random: Random) -> None:
+        if proxy.name == "cart-2":
+            await held.wait()
+
+    await scene.start_control_plane(*resources(MESH), hold_push=hold)
+    web, _ = await two_sidecars(scene)
+    scene.start_sidecar(dataplane("cart-2", 3))
+    await trio.sleep(2.0)
+    assert scene.status("cart-2").connected and web.target.endpoints("cart_8080") == {"cart-1": True}
+    held.set()
+    await trio.sleep(1.0)
+    assert web.target.endpoints("cart_8080") == {"cart-1": True, "cart-2": True}
+
+
+@in_virtual_time
+async def test_sidecar_that_has_a_configuration_on_disk_stays_announced_whatever_it_is_sent(scene: Scene) -> None:
+    async def hold(proxy: ProxyId, random: Random) -> None:
+        if proxy.name == "cart-2":
+            await trio.sleep_forever()
+
+    await scene.start_control_plane(*resources(MESH))
+    web, _ = await two_sidecars(scene)
+    second = scene.start_sidecar(dataplane("cart-2", 3))
+    await trio.sleep(2.0)
+    await scene.stop_control_plane()
+    second.scope.cancel()
+    scene.start_sidecar(dataplane("cart-2", 3))
+    idle = "{type: MeshTimeout, name: idle, mesh: retail, spec: {rules: [{default: {idleTimeout: 7s}}]}}"
+    await scene.start_control_plane(*resources(MESH, idle), hold_push=hold)
+    for _ in range(100):
+        await trio.sleep(0.1)
+        assert web.target.endpoints("cart_8080") == {"cart-1": True, "cart-2": True}
+    assert scene.status("cart-2").connected and not scene.status("cart-2").converged
 
 
 @in_virtual_time

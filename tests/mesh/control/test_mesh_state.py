@@ -5,9 +5,11 @@ from typing import Any
 
 import attrs
 
-from mesh.config.snapshot import ClusterEndpoints
+from mesh.config.holding import Holding
+from mesh.config.snapshot import Cluster, ClusterEndpoints
 from mesh.control.mesh_state import MeshState
 from mesh.control.registry import LiveProxy, Presence
+from mesh.model.departure import Departure
 from mesh.model.names import ProxyId
 from mesh.model.security import TrustBundle
 from mesh.resources.loading import load_resource, load_resources
@@ -95,6 +97,40 @@ def test_lost_proxy_stays_among_the_endpoints_and_is_not_ready() -> None:
     change(state, WEB, CART)
     assert change(state, WEB, attrs.evolve(CART, presence=Presence.LOST)) == ("web-1",)
     assert endpoints(state, "web-1", "cart_80") == {"cart-1": False}
+
+
+def test_newcomer_is_an_endpoint_once_it_listens_and_before_only_where_there_is_nobody_else() -> None:
+    state, newcomer = MeshState("retail"), attrs.evolve(live("cart-2", 4), holding=Holding(unopened=("http",)))
+    change(state, WEB, newcomer)
+    assert endpoints(state, "web-1", "cart_80") == {"cart-2": True}
+    change(state, WEB, CART, newcomer)
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": True}
+    leaving = attrs.evolve(CART, departure=Departure.CLOSING)
+    change(state, WEB, leaving, newcomer)
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": True}
+    change(state, WEB, leaving, live("cart-2", 4))
+    assert endpoints(state, "web-1", "cart_80") == {"cart-2": True}
+
+
+def test_service_is_secured_once_all_who_can_be_called_have_certificates_and_stays_so() -> None:
+    state, resources = MeshState("retail"), tuple(load_resources({"identity.yaml": IDENTITY}))
+    plain, second = Holding(certified=False), live("cart-2", 4)
+
+    def is_secured(*proxies: LiveProxy, resources: tuple[Resource, ...] = resources) -> bool:
+        change(state, WEB, *proxies, resources=resources, trust=[TRUST])
+        cluster = state.build("web-1").decode().parts["cluster/cart_80"]
+        assert isinstance(cluster, Cluster)
+        return cluster.tls is not None
+
+    old, new = attrs.evolve(CART, holding=plain), attrs.evolve(second, holding=plain)
+    assert not is_secured(old, new)
+    assert not is_secured(CART, new)
+    assert is_secured(CART, attrs.evolve(second, holding=Holding(unopened=("http",), certified=False)))
+    assert is_secured(CART, second)
+    assert is_secured(CART, new)  # It comes back with what it had on disk.
+    assert endpoints(state, "web-1", "cart_80") == {"cart-1": True}
+    assert not is_secured(CART, new, resources=())
+    assert not is_secured(CART, new)
 
 
 def test_new_trust_reaches_everybody_and_outlives_its_last_proxy() -> None:

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mesh.config.holding import EVERYTHING, Holding
 from mesh.control.registry import Expired, Leases, LiveProxy, Presence, Registry
 from mesh.model.departure import Departure
 from mesh.model.names import Address, ProxyId
@@ -262,6 +263,21 @@ def test_dataplane_of_a_member_can_change() -> None:
     registry.replace_dataplane(ProxyId("retail", "web-1"), other)
     live = registry.of_session(SESSIONS[0])
     assert live is not None and live.dataplane is other
+
+
+def test_what_a_sidecar_acknowledged_counts_until_it_joins_again() -> None:
+    registry, nothing = Registry(LEASES), Holding(unopened=("http",), certified=False)
+    proxy, told = ProxyId("retail", "web-1"), list[str]()
+    registry.on_change(lambda moved: told.append(moved.name))
+    registry.join(proxy, dataplane("web-1"), {}, session=SESSIONS[0], now=0.0, holding=nothing)
+    assert registry.acknowledged(SESSIONS[0], EVERYTHING) and not registry.acknowledged(SESSIONS[0], EVERYTHING)
+    registry.heard(SESSIONS[0], now=1.0)
+    live = registry.find(proxy)
+    assert live is not None and live.holding == EVERYTHING and len(told) == 2
+    registry.join(proxy, dataplane("web-1"), {}, session=SESSIONS[1], now=2.0, holding=nothing)
+    assert not registry.acknowledged(SESSIONS[0], EVERYTHING)
+    live = registry.find(proxy)
+    assert live is not None and live.holding == nothing
 
 
 def test_who_came_changed_or_left_is_told_and_heartbeats_are_not() -> None:

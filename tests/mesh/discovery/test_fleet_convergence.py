@@ -404,7 +404,7 @@ def test_control_plane_that_takes_an_ack_for_what_it_wants_now_is_found(monkeypa
     def taken(self: Publication, version: str, nonce: int) -> bool:
         accepted = ack(self, version, nonce)
         if accepted and self.wanted is not None:
-            self.acked_version, self._acked_digests = self.wanted.version, self.wanted.digests
+            self.acked_version, self.acked_digests = self.wanted.version, self.wanted.digests
         return accepted
 
     monkeypatch.setattr(Publication, "ack", taken)
