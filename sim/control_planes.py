@@ -153,6 +153,11 @@ class ControlPlanes:
             )
         )
 
+    def silences(self) -> dict[str, float]:
+        """Return for how many seconds the control plane of each proxy has been cut off from the store; 0: it is not."""
+        silence_by_instance = {plane.instance: plane.store_silence_s() for _, plane in self._alive()}
+        return {name: silence_by_instance.get(status.instance, 0.0) for name, status in self.status().items()}
+
     # What operators do.
 
     def replace_resources(self, resources: tuple[Resource, ...]) -> None:

@@ -17,6 +17,7 @@ from mesh.control import file_resources
 from mesh.control.admission import Admission
 from mesh.control.bootstrap import ControlPlaneSecrets, keep_server_certificate, read_secrets
 from mesh.control.catalogue import Catalogue, MakeSigningKey, make_signing_key
+from mesh.control.cut_off import CutOff
 from mesh.control.first_start import FirstStart
 from mesh.control.insights import Insight, Insights
 from mesh.control.instance_name import next_name
@@ -174,6 +175,7 @@ class ControlPlane:
                 nursery.start_soon(keep_server_certificate, self._env, self.secrets, self._renew_tls)
             if self._settings.shared_store:
                 nursery.start_soon(self._follow_store)
+                nursery.start_soon(self._cut_off().run)
             address = await nursery.start(self._server.run, self._settings.address)
             nursery.start_soon(self._shared.run, str(address))
             for mesh in self.catalogue.meshes():
@@ -265,6 +267,19 @@ class ControlPlane:
     async def note(self, action: str, key: Key, *, by: str, reason: str) -> None:
         """Add to the audit log what changed no resource; durable on return. Raises: StoreError."""
         await self._store.note(action, key, by=by, reason=reason)
+
+    def store_silence_s(self) -> float:
+        """Return for how many seconds we have been cut off from the store that we share with others; 0: we are not."""
+        return trio.current_time() - self._shared.reached_at if self._shared.cut_off else 0.0
+
+    def _cut_off(self) -> CutOff:
+        return CutOff(
+            env=self._env,
+            registry=self._registry,
+            shared=self._shared,
+            members=self._members,
+            streams=self._publisher.streams,
+        )
 
     async def _follow_store(self) -> None:
         """Take over what other control planes write, until cancelled."""

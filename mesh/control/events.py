@@ -32,6 +32,8 @@ EVENT_NAMES = (
     "installation.key_taken_over",
     "instance.lost",
     "instance.not_heard",
+    "instance.cut_off",
+    "instance.reached_again",
     "store.not_followed",
     "registry.restored",
     "registry.not_restored",

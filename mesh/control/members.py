@@ -171,6 +171,14 @@ class Members:
         """A proxy of ours has joined another control plane: its connection here is the older one."""
         self._dismiss_replaced(proxy)
 
+    def send_away(self, stream: ProxyStream) -> None:
+        """End a stream, so that its proxy looks for a control plane that can reach the store."""
+        self.registry.send_away(stream.session, trio.current_time())
+        self.shared.note(stream.proxy)
+        self._leases_changed.set()
+        reason = "this control plane cannot reach the store that it shares with others"
+        stream.dismiss(Refused(kind="cut-off", reason=reason, retryable=True))
+
     def changed_elsewhere(self, proxy: ProxyId) -> None:
         """Another control plane's proxy is otherwise than before."""
         self.publisher.mesh_changed(proxy.mesh)

@@ -6,7 +6,9 @@ A proxy joins with its connection's session and stays while it is heard. What th
 - its connection ended and did not come back within the grace: it has left too;
 - it fell silent, as a host or a network does that fails: it is lost. Lost proxies stay for a while, not ready, so that
   callers who have nobody else still try them (Envoy's panic) and those behind a partition are not forgotten;
-- nobody at all is heard: then it is we who are cut off, and everybody is awaited as they were.
+- nobody at all is heard: then it is we who are cut off, and everybody is awaited as they were;
+- it was another control plane's that fell silent, or one that we sent away: it may be connected there. It is awaited, and
+  lost when it does not come. While we are cut off from the other control planes nobody leaves but by a good-bye.
 So neither an outage nor a restart of the control plane empties the mesh. Source: Netflix Eureka, self-preservation.
 
 A heartbeat costs the same however many there are: it moves a lease's end, and nothing is sorted or looked through.
@@ -61,6 +63,7 @@ class LiveProxy:
     departure: Departure = Departure.STAYING
     holding: Holding = EVERYTHING
     instance: str = ""  # the other control plane that it is connected to; empty: ours
+    may_be_elsewhere: bool = False  # connected to a control plane that we do not hear
 
     def is_ready(self, inbound: str) -> bool:
         return self.presence is not Presence.LOST and self.inbounds.get(inbound, True)
@@ -88,6 +91,7 @@ class Registry:
     _live: dict[ProxyId, LiveProxy] = attrs.field(factory=dict)
     _proxy_by_session: dict[str, ProxyId] = attrs.field(factory=dict)  # who was heard last comes last
     _queue: LeaseQueue = attrs.field(factory=LeaseQueue, init=False)
+    _cut_off: bool = attrs.field(default=False, init=False)  # we do not hear whom other control planes hear
     _listeners: list[Callable[[ProxyId], None]] = attrs.field(factory=list, init=False)
 
     def __len__(self) -> int:
@@ -122,6 +126,7 @@ class Registry:
         departure: Departure = Departure.STAYING,
         *,
         certified: bool = True,
+        may_be_elsewhere: bool = False,
     ) -> None:
         """Take over a proxy that was alive before the control plane restarted, or another died; it has a while to come back.
 
@@ -137,6 +142,7 @@ class Registry:
                 inbounds=inbounds,
                 departure=departure,
                 holding=Holding(certified=certified),
+                may_be_elsewhere=may_be_elsewhere,
             )
         )
 
@@ -220,6 +226,22 @@ class Registry:
         if live is not None:
             self._change(live, Presence.DISCONNECTED, now + self.leases.disconnect_grace_s)
 
+    def send_away(self, session: str, now: float) -> None:
+        """End the session of a proxy that shall look for another control plane; it stays as it is, wherever it goes."""
+        live = self.of_session(session)
+        if live is not None:
+            elsewhere = attrs.evolve(live, may_be_elsewhere=True)
+            self._change(elsewhere, Presence.AWAITED, now + self.leases.recovery_s)
+
+    def lose_others(self) -> None:
+        """From here on we do not hear of what joins other control planes: silence here says little."""
+        self._cut_off = True
+
+    def find_others(self, now: float) -> None:
+        """We hear of other control planes' proxies again: those that are awaited have their while from here on."""
+        self._cut_off = False
+        self._await_again(now)
+
     def leave(self, session: str) -> LiveProxy | None:
         """End the lease of whoever holds this session and said good-bye; return it, None when nobody does any more."""
         live = self.of_session(session)
@@ -238,16 +260,26 @@ class Registry:
         hears_anybody = self._hears_anybody(now)
         left, lost = [], []
         for live in due:
-            if not hears_anybody:
-                presence = Presence.LOST if live.presence is Presence.LOST else Presence.AWAITED
-                self._change(live, presence, now + self.leases.recovery_s)
-            elif live.presence is Presence.CONNECTED:
+            presence = self._presence_after(live, hears_anybody=hears_anybody)
+            if presence is Presence.OFFLINE:
+                self._remove(live.proxy)
+                left.append(live)
+            elif presence is Presence.LOST and live.presence is not Presence.LOST:
                 self._change(live, Presence.LOST, now + self.leases.lost_s)
                 lost.append(live)
             else:
-                self._remove(live.proxy)
-                left.append(live)
+                self._change(live, presence, now + self.leases.recovery_s)
         return Expired(left=tuple(left), lost=tuple(lost))
+
+    def _presence_after(self, live: LiveProxy, *, hears_anybody: bool) -> Presence:
+        """Say what becomes of a proxy whose lease has run out; offline: it leaves."""
+        if live.presence is Presence.LOST:
+            return Presence.LOST if self._cut_off or not hears_anybody else Presence.OFFLINE
+        if not hears_anybody or (self._cut_off and live.presence is Presence.AWAITED):
+            return Presence.AWAITED
+        if live.presence is Presence.CONNECTED or live.may_be_elsewhere or self._cut_off:
+            return Presence.LOST
+        return Presence.OFFLINE
 
     def _change(self, live: LiveProxy, presence: Presence, lease_until: float) -> None:
         """Put a proxy into a state without a connection."""
@@ -277,6 +309,7 @@ class Registry:
             departure=live.departure,
             holding=live.holding,
             instance=live.instance,
+            may_be_elsewhere=live.may_be_elsewhere,
         )
         self._queue.put(live.proxy, lease_until)
 

@@ -2,11 +2,12 @@
 
 Owns: which of our proxies' rows are to be written, and how far we have read the others'. Each control plane writes the
 proxies that are connected to it; who joins takes its row over, so the connection that was made last counts. When a
-control plane dies its proxies are awaited by all others, as after a restart. Writes are batched: joins come in crowds.
+control plane falls silent its proxies are awaited by all others, then lost, for they may be connected to it still. Writes are
+batched: joins come in crowds.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -47,9 +48,16 @@ class SharedMembers:
     on_taken: Callable[[ProxyId], None]  # a proxy of ours has joined another control plane
     _dirty: dict[ProxyId, bool] = attrs.field(factory=dict, init=False)  # True: it joined, and is ours from now on
     _observed: dict[ProxyId, None] = attrs.field(factory=dict, init=False)
+    reached_at: float = attrs.field(default=math.inf, init=False)  # Trio's clock; when we last asked and were answered
+    _others_alive: bool = attrs.field(default=False, init=False)  # at that time
     _revision: int = attrs.field(default=0, init=False)
     _changed: WakeUp = attrs.field(factory=WakeUp, init=False)
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    @property
+    def cut_off(self) -> bool:
+        """Is it so long that we could not reach the store that other control planes take us for dead?"""
+        return self._others_alive and trio.current_time() - self.reached_at >= DEAD_S
 
     def note(self, proxy: ProxyId, *, joined: bool = False) -> None:
         """A proxy of ours has changed, or is gone: write it soon."""
@@ -62,6 +70,7 @@ class SharedMembers:
 
     async def restore(self) -> None:
         """Enter who was there before we started. Raises: StoreError."""
+        self.reached_at = trio.current_time()
         changes, self._revision = await self.store.members_since(0)
         now = trio.current_time()
         for change in changes:
@@ -141,24 +150,34 @@ class SharedMembers:
     async def _beat(self, address: str) -> None:
         heard_at = judges_from = trio.current_time()
         while True:
+            asked_at = trio.current_time()
             try:
                 instances = await self.store.beat(self.instance, address)
             except StoreError as error:
                 self.env.log.warning("instance.not_heard", reason=str(error))
             else:
                 now = trio.current_time()
+                alive = {found.name: None for found in instances if found.age_s < DEAD_S}
+                self.reached_at, self._others_alive = asked_at, any(name != self.instance for name in alive)
                 if now - heard_at > DEAD_S:
                     judges_from = now + DEAD_S  # The store was away, for the others too: they have yet to speak again.
                 heard_at = now
                 if now >= judges_from:
-                    self._await_proxies_of_the_dead({found.name for found in instances if found.age_s < DEAD_S})
+                    self._await_proxies_of_the_dead(alive)
             await trio.sleep(BEAT_S)
 
-    def _await_proxies_of_the_dead(self, alive: set[str]) -> None:
+    def _await_proxies_of_the_dead(self, alive: Mapping[str, None]) -> None:
         orphans = [live for live in self.registry.proxies() if live.instance and live.instance not in alive]
         for live in orphans:
-            now, certified = trio.current_time(), live.holding.certified
-            self.registry.restore(live.proxy, live.dataplane, live.inbounds, now, live.departure, certified=certified)
+            self.registry.restore(
+                live.proxy,
+                live.dataplane,
+                live.inbounds,
+                trio.current_time(),
+                live.departure,
+                certified=live.holding.certified,
+                may_be_elsewhere=True,
+            )
             self.note(live.proxy, joined=True)
             self.on_change(live.proxy)
         for instance in sorted({live.instance for live in orphans}):

@@ -157,7 +157,7 @@ class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
 
     reason: Reason
     retryable: bool
-    kind: Literal["protocol", "token", "dataplane", "mesh", "replaced", "silent", "stopping"]
+    kind: Literal["protocol", "token", "dataplane", "mesh", "replaced", "silent", "stopping", "cut-off"]
 
 
 SidecarMessage = (

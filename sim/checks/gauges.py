@@ -37,13 +37,19 @@ class GaugeSampler:
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
         """Note how everything stands."""
         if any(metric.name == "config-lag" for metric in self._rows):
-            lagging = self._mesh.lagging(self._mesh.members)
-            self._converged_s |= {name: now_s for name in self._mesh.members if name not in lagging}
+            self._note_converged(now_s)
         for metric, rows in self._rows.items():
             lag = metric.name == "config-lag"
             value = self._lag_s(metric.subject, now_s) if lag else _READ[metric.name](self._mesh, metric.subject)
             if value is not None:
                 rows.append((now_s, value))
+
+    def _note_converged(self, now_s: float) -> None:
+        """Note who runs the newest; what a control plane that is cut off from the store calls so was it when that began."""
+        lagging, silences = self._mesh.lagging(self._mesh.members), self._mesh.control_planes.silences()
+        for name in self._mesh.members:
+            if name not in lagging:
+                self._converged_s[name] = now_s - silences.get(name, 0.0)
 
     def _lag_s(self, subject: str, now_s: float) -> float:
         members = (member for member in _members(self._mesh, subject) if member.host.alive)

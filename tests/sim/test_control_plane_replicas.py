@@ -26,13 +26,13 @@ services:
   stock: {instances: {east: 2}, endpoints: {GET /: {steps: [{work: 1ms}]}}}
 workload: {visitors: {rate: 5/s, journeys: {look: [GET shop/]}, timeout: 1s, zones: {east: 1}}}
 timeline: TIMELINE
-checks: [{name: works, expect: success(look) >= 99%}]
 """
+WORKS = "[{name: works, expect: success(look) >= 99%}]"
 TWO = "{zone: east, replicas: 2}"
 
 
-def scenario(timeline: str, *, control_plane: str = TWO) -> Scenario:
-    text = dedent(SYSTEM.replace("TIMELINE", timeline).replace("CONTROL_PLANE", control_plane))
+def scenario(timeline: str, *, control_plane: str = TWO, checks: str = WORKS) -> Scenario:
+    text = dedent(SYSTEM.replace("TIMELINE", timeline).replace("CONTROL_PLANE", control_plane)) + f"checks: {checks}\n"
     return parse_scenario(text, file="replicas.yaml", folder=Path())
 
 
@@ -72,7 +72,39 @@ def test_without_their_store_they_go_on_from_memory(tmp_path: Path) -> None:
     events = run(scenario("[{at: 5s, for: 20s, control-plane: down, replica: control-plane-store}]"), tmp_path)
     kinds = Counter(str(event["kind"]) for event in events)
     assert kinds["instance.not_heard"] and not kinds["instance.lost"]
-    assert all(len(made) == 1 for made in connections(events).values())
+    assert not kinds["proxy.left"] and not kinds["proxy.lost"]
+    # Neither can tell that the other is cut off, too: sidecars change places, for nothing, and a few times at most.
+    assert all(len(made) <= 3 for made in connections(events).values())
+
+
+def test_replica_that_is_cut_off_from_the_store_sends_its_sidecars_to_the_other(tmp_path: Path) -> None:
+    events = run(scenario("[{at: 5s, for: 30s, stale-replica: control-plane-2}]"), tmp_path)
+    kinds = Counter(str(event["kind"]) for event in events)
+    assert kinds["instance.lost"] == 1 and kinds["instance.cut_off"] == 1 and kinds["instance.reached_again"] == 1
+    assert not kinds["proxy.left"] and not kinds["proxy.lost"]
+    for made in connections(events).values():
+        assert made[-1][1] == "10.0.0.2:5678" and made[-1][0] < 2.0 + 5.0 + 20.0
+
+
+def test_lag_of_configurations_grows_where_the_replica_cannot_know_the_newest() -> None:
+    timeline = (
+        "[{at: 0s, for: 40s, partition: [control-plane, west]}, {at: 5s, for: 25s, stale-replica: control-plane-2}]"
+    )
+    checks = """
+  - {name: lags, expect: config-lag(*) >= 12s, when: between 20s and 28s}
+  - {name: over, expect: config-lag(*) <= 2s, when: after stale-replica, grace: 9s}
+"""
+    result = run_scenario(scenario(timeline, checks=checks))
+    assert result.ok, result.to_text()
+
+
+def test_sidecars_that_reach_that_replica_alone_go_on_with_it(tmp_path: Path) -> None:
+    timeline = (
+        "[{at: 0s, for: 40s, partition: [control-plane, west]}, {at: 5s, for: 40s, stale-replica: control-plane-2}]"
+    )
+    events = run(scenario(timeline), tmp_path)
+    kinds = Counter(str(event["kind"]) for event in events)
+    assert kinds["proxy.lost"] == 3 and not kinds["proxy.left"], "those of west, for the other one"
 
 
 def test_partition_may_name_them(tmp_path: Path) -> None:

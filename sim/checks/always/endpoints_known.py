@@ -28,6 +28,8 @@ class EndpointsKnown(Watcher):
     def __init__(self, mesh: "SimulatedMesh") -> None:
         super().__init__(mesh)
         self._left: dict[str, tuple[str, float]] = {}  # by IP address: who has left the mesh, and when
+        self._lagging: tuple[str, ...] = ()  # at the last look, if somebody had left
+        self._lagged_s: dict[str, float] = {}  # until when each member may have lagged
         log = mesh.world.log
         log.on("proxy.left", self._on_left)
         log.on("proxy.joined", self._on_joined)
@@ -35,6 +37,10 @@ class EndpointsKnown(Watcher):
     def observe(self, now_s: float, seen: Sequence[Seen]) -> None:
         plans, left = self.mesh.inspection.plans, self._left
         judged = 0
+        if left:
+            # A request that began with an old configuration may end with the new one, which came some time since the last look.
+            before, self._lagging = self._lagging, self.mesh.lagging(self.mesh.members)
+            self._lagged_s |= dict.fromkeys((*before, *self._lagging), now_s)
         for one in seen:
             member, _, record = one
             if not record.upstream:
@@ -56,7 +62,7 @@ class EndpointsKnown(Watcher):
     def _judge_left(self, one: Seen) -> None:
         for began, upstream in tries_of(one.record):
             name, left_s = self._left.get(upstream.partition(":")[0], ("", math.inf))
-            if began - self.mesh.origin_s > left_s + DRAIN_S and not self.mesh.lagging([one.member]):
+            if began - self.mesh.origin_s > max(left_s + DRAIN_S, self._lagged_s.get(one.member, 0.0)):
                 self.note_request(f"went to {name}, which had left the mesh at {left_s:.3f} s", one)
                 return
 

@@ -3,9 +3,13 @@
 Planted, to see this fail: `of_session` that ignores the session (an old connection's end threw out its successor),
 `heard` that extends nothing (proxies were lost although they spoke), `join` that keeps the replaced session,
 `leave` that does as `disconnect` (who had said good-bye stayed for the grace),
-`expire` that never asks whether anybody is heard (a control plane that was cut off lost its mesh).
+`expire` that never asks whether anybody is heard (a control plane that was cut off lost its mesh), `_presence_after` that
+forgets `may_be_elsewhere` (who was alive at a control plane that we did not hear left) or lets those awaited go while we are
+cut off, `find_others` that gives nobody a while (they were lost before the first news of them could be read). That it
+forgets `_cut_off` where a connection ended is found by `test_control_plane_that_hears_of_no_other_forgets_nobody` alone.
 """
 
+import attrs
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -30,7 +34,7 @@ def dataplane(name: str) -> Resource:
     return Resource(kind="Dataplane", name=name, mesh="retail", spec=networking)
 
 
-Entry = tuple[str, str, float]  # (presence, session, end of the lease)
+Entry = tuple[str, str, float]  # (presence, with a "+" where it may be elsewhere; session; end of the lease)
 
 
 class History(RuleBasedStateMachine):
@@ -46,30 +50,46 @@ class History(RuleBasedStateMachine):
     def model(self) -> dict[str, Entry]:
         """Replay: `{name: entry}` of everybody alive now."""
         alive: dict[str, Entry] = {}
+        cut = False
         for when, verb, session in self.events:
             name = self.name_by_session.get(session, "")
             heard = any(state == "connected" and end - 15.0 > when - 7.5 for state, _, end in alive.values())
             if verb == "tick":
-                alive = {who: entry for who, old in alive.items() if (entry := self.ticked(old, when, heard))}
+                alive = {who: entry for who, old in alive.items() if (entry := self.ticked(old, when, heard, cut))}
+            elif verb == "restore":
+                alive[session] = ("awaited+", "", when + 20.0)
+            elif verb in ("cut", "found"):
+                cut = verb == "cut"
+                if not cut:
+                    alive = self.awaited_again(alive, when)
             elif verb == "join":
                 if not heard:
-                    alive = {who: (*old[:2], when + 20.0) if old[0] == "awaited" else old for who, old in alive.items()}
+                    alive = self.awaited_again(alive, when)
                 alive[name] = ("connected", session, when + 15.0)
             elif name in alive and alive[name][1] == session:
                 if verb == "goodbye":
                     del alive[name]
                     continue
+                if verb == "away":
+                    alive[name] = ("awaited+", "", when + 20.0)
+                    continue
                 spoke = verb == "heard"
                 alive[name] = ("connected", session, when + 15.0) if spoke else ("disconnected", "", when + 2.0)
         return alive
 
-    def ticked(self, entry: Entry, when: float, heard: bool) -> Entry | None:
+    def awaited_again(self, alive: dict[str, Entry], when: float) -> dict[str, Entry]:
+        return {who: (*old[:2], when + 20.0) if "awaited" in old[0] else old for who, old in alive.items()}
+
+    def ticked(self, entry: Entry, when: float, heard: bool, cut: bool) -> Entry | None:
         state, _, end = entry
+        mark = "+" if state.endswith("+") else ""
         if end > when:
             return entry
-        if not heard:
-            return ("lost" if state == "lost" else "awaited", "", when + 20.0)
-        return ("lost", "", when + 300.0) if state == "connected" else None
+        if "lost" in state:
+            return (state, "", when + 20.0) if cut or not heard else None
+        if not heard or (cut and "awaited" in state):
+            return ("awaited" + mark, "", when + 20.0)
+        return ("lost" + mark, "", when + 300.0) if state == "connected" or mark or cut else None
 
     @rule(name=st.sampled_from(NAMES))
     def join(self, name: str) -> None:
@@ -82,7 +102,7 @@ class History(RuleBasedStateMachine):
         assert replaced == before
         self.events.append((self.now, "join", session))
 
-    @rule(number=st.integers(0, 39), verb=st.sampled_from(["heard", "disconnect", "goodbye"]))
+    @rule(number=st.integers(0, 39), verb=st.sampled_from(["heard", "disconnect", "goodbye", "away"]))
     def speak(self, number: int, verb: str) -> None:
         if not self.name_by_session:
             return
@@ -93,11 +113,26 @@ class History(RuleBasedStateMachine):
         elif verb == "goodbye":
             left = self.registry.leave(session)
             assert (left.proxy.name if left else "") == (self.name_by_session[session] if holds else "")
+        elif verb == "away":
+            self.registry.send_away(session, self.now)
         else:
             self.registry.disconnect(session, self.now)
         self.events.append((self.now, verb, session))
 
-    @rule(span_s=st.sampled_from([0.5, 1.0, 2.0, 5.0, 10.0, 100.0]), beating=st.sets(st.sampled_from(NAMES)))
+    @rule(name=st.sampled_from(NAMES))
+    def other_plane_dies(self, name: str) -> None:
+        self.registry.restore(ProxyId("retail", name), dataplane(name), {}, self.now, may_be_elsewhere=True)
+        self.events.append((self.now, "restore", name))
+
+    @rule(cut=st.booleans())
+    def hear_of_others(self, cut: bool) -> None:
+        if cut:
+            self.registry.lose_others()
+        else:
+            self.registry.find_others(self.now)
+        self.events.append((self.now, "cut" if cut else "found", ""))
+
+    @rule(span_s=st.sampled_from([0.5, 2.0, 5.0, 10.0, 20.0, 100.0]), beating=st.sets(st.sampled_from(NAMES)))
     def pass_time(self, span_s: float, beating: set[str]) -> None:
         self.now += span_s
         for name, (_, session, _) in sorted(self.model().items()):
@@ -109,13 +144,14 @@ class History(RuleBasedStateMachine):
         after = self.model()
         expired = self.registry.expire(self.now)
         assert [live.proxy.name for live in expired.left] == sorted(set(before) - set(after))
-        newly_lost = [name for name in after if after[name][0] == "lost" and before[name][0] != "lost"]
+        newly_lost = [name for name in after if "lost" in after[name][0] and "lost" not in before[name][0]]
         assert [live.proxy.name for live in expired.lost] == sorted(newly_lost)
 
     @invariant()
     def agrees_with_the_model(self) -> None:
         actual = {
-            live.proxy.name: (live.presence.value, live.session, live.lease_until) for live in self.registry.proxies()
+            live.proxy.name: (live.presence.value + "+" * live.may_be_elsewhere, live.session, live.lease_until)
+            for live in self.registry.proxies()
         }
         model = self.model()
         assert actual == model
@@ -126,7 +162,7 @@ class History(RuleBasedStateMachine):
             assert (live.proxy.name if live else "") == (name if holds else "")
 
 
-History.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+History.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestHistory = History.TestCase
 
 
@@ -211,6 +247,40 @@ def test_those_awaited_have_a_while_from_when_the_first_is_back() -> None:
         assert registry.expire(now) == Expired()
     registry.heard(SESSIONS[0], 59.0)
     assert names(registry.expire(59.0).left) == ["cart-1"]
+
+
+def test_proxy_of_a_control_plane_that_fell_silent_is_lost_and_not_gone() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "web-1", SESSIONS[0])
+    cart = ProxyId("retail", "cart-1")
+    registry.restore(cart, dataplane("cart-1"), {}, now=0.0, may_be_elsewhere=True)
+    registry.heard(SESSIONS[0], now=19.0)
+    assert names(registry.expire(20.0).lost) == ["cart-1"]
+    live = registry.find(cart)
+    assert live is not None and live.readiness() == {"http": False}
+    registry.heard(SESSIONS[0], now=320.0)
+    assert names(registry.expire(320.0).left) == ["cart-1"]
+
+
+def test_control_plane_that_hears_of_no_other_forgets_nobody() -> None:
+    registry = Registry(LEASES)
+    joined(registry, "cart-1", SESSIONS[0])
+    joined(registry, "cart-2", SESSIONS[1])
+    joined(registry, "web-1", SESSIONS[2])
+    registry.lose_others()
+    registry.send_away(SESSIONS[0], now=1.0)
+    registry.disconnect(SESSIONS[1], now=1.0)
+    registry.heard(SESSIONS[2], now=3.0)
+    assert names(registry.expire(3.0).lost) == ["cart-2"]
+    for now in (100.0, 1000.0):
+        registry.heard(SESSIONS[2], now)
+        assert registry.expire(now) == Expired()
+    cart = registry.find(ProxyId("retail", "cart-1"))
+    assert cart is not None and cart.is_ready("http") and not registry.heard(SESSIONS[0], 1000.0)
+    registry.find_others(now=1001.0)
+    registry.heard(SESSIONS[2], now=1020.0)
+    assert [names(expired) for expired in attrs.astuple(registry.expire(1020.0), recurse=False)] == [["cart-2"], []]
+    assert names(registry.expire(1021.0).lost) == ["cart-1"]
 
 
 def elsewhere(name: str, presence: Presence = Presence.CONNECTED) -> LiveProxy:

@@ -119,6 +119,10 @@ async def test_proxies_that_die_with_their_control_plane_are_awaited_for_a_while
     (line,) = scene.world.named("instance.lost")
     assert line["proxies_awaited"] == 1
     await trio.sleep(22.0)
+    # It may be connected to the other one, if that lives: callers who have nobody else may try.
+    assert scene.status("cart-1", two).presence is Presence.LOST
+    assert web.target.endpoints("cart_8080") == {"cart-1": False}
+    await trio.sleep(300.0)
     assert web.target.endpoints("cart_8080") == {}
     # A third one is not told of it any more.
     three = await scene.start_control_plane(host="cp-3", address=Address("10.0.0.3", 5678), shared=True)
@@ -225,14 +229,91 @@ async def test_proxies_of_a_plane_that_was_cut_off_from_the_store_are_known_agai
     web, _ = await web_at_one_cart_at_two(scene)
     theirs = scene.database.handles[1]
     theirs.broken = True
-    await trio.sleep(60.0)  # The first one has waited for the second one's proxies, and given them up.
-    assert web.target.endpoints("cart_8080") == {}
+    await trio.sleep(60.0)  # The first one has waited for the second one's proxies, and lost them.
+    assert web.target.endpoints("cart_8080") == {"cart-1": False}
     theirs.broken = False
     await trio.sleep(5.0)
     assert web.target.endpoints("cart_8080") == {"cart-1": True}
     for plane in (one, two):
         owners = {status.proxy.name: (status.instance, status.connected) for status in plane.status()}
         assert owners == {"cart-1": (two.instance, True), "web-1": (one.instance, True)}
+
+
+@in_virtual_time
+async def test_plane_that_is_cut_off_from_the_store_sends_its_sidecars_to_the_other(scene: Scene) -> None:
+    one, two = await two_planes(scene)
+    web = scene.start_sidecar(dataplane("web-1", 1, calls="cart"), addresses=(ONE,))
+    own = scene.start_sidecar(dataplane("cart-1", 2), addresses=(TWO,))
+    carts = [scene.start_sidecar(dataplane(f"cart-{n}", 1 + n), addresses=(ONE, TWO)) for n in (2, 3, 4, 5)]
+    caller = scene.start_sidecar(dataplane("api-1", 7, calls="cart"), addresses=(TWO,))
+    await trio.sleep(5.0)
+    assert {scene.status(f"cart-{n}", one).instance for n in (2, 3, 4, 5)} == {one.instance, two.instance}
+    everybody = {f"cart-{n}": True for n in (1, 2, 3, 4, 5)}
+    applied = len(caller.target.applied)
+    theirs = scene.database.handles[1]
+    theirs.broken = True
+    await trio.sleep(2.0)
+    assert two.store_silence_s() == 0.0
+    await trio.sleep(22.0)
+    assert 22.0 <= two.store_silence_s() <= 27.0 and one.store_silence_s() == 0.0
+    assert all(scene.status(f"cart-{n}", one).instance == one.instance for n in (2, 3, 4, 5))
+    assert own.client.connected and caller.client.connected and all(cart.client.connected for cart in carts)
+    await trio.sleep(36.0)  # Whom it sent away is with the other one, for all that it knows: for as long as it takes.
+    assert caller.target.endpoints("cart_8080") == everybody and len(caller.target.applied) == applied
+    assert web.target.endpoints("cart_8080") == everybody | {"cart-1": False}
+    theirs.broken = False
+    await trio.sleep(5.0)
+    assert two.store_silence_s() == 0.0
+    for target in (web.target, caller.target):
+        assert target.endpoints("cart_8080") == everybody
+    for plane in (one, two):
+        own_proxies = {status.proxy.name for status in plane.status() if status.instance == two.instance}
+        assert own_proxies == {"api-1", "cart-1"} and all(status.connected for status in plane.status())
+    assert scene.world.named("proxy.left") == []
+    assert [line["proxies"] for line in scene.world.named("instance.cut_off")] != []
+    assert len(scene.world.named("instance.reached_again")) == 1
+
+
+@in_virtual_time
+async def test_plane_that_stays_cut_off_lets_its_sidecars_look_for_another_again(scene: Scene) -> None:
+    _, two = await two_planes(scene)
+    cart = scene.start_sidecar(dataplane("cart-1", 2), addresses=(TWO,))
+    await trio.sleep(3.0)
+    scene.database.handles[1].broken = True
+    await trio.sleep(600.0)
+    sessions = len({line["session"] for line in scene.world.named("control_plane.connected")})
+    assert 10 <= sessions <= 12, "once at first and once a minute"
+    assert cart.client.connected and scene.status("cart-1", two).converged
+    assert len(scene.world.named("instance.cut_off")) == 1
+
+
+@in_virtual_time
+async def test_plane_that_knows_no_other_keeps_its_sidecars_without_the_store(scene: Scene) -> None:
+    one = await scene.start_control_plane(*resources(MESH), host="cp-1", address=ONE, shared=True)
+    scene.start_sidecar(dataplane("web-1", 1), addresses=(ONE,))
+    await trio.sleep(5.0)
+    scene.database.handles[0].broken = True
+    await trio.sleep(120.0)
+    assert len(scene.world.named("control_plane.connected")) == 1
+    assert one.store_silence_s() == 0.0 and scene.world.named("instance.cut_off") == []
+
+
+@in_virtual_time
+async def test_proxy_that_dies_while_its_plane_is_cut_off_is_lost_and_one_that_says_good_bye_leaves(
+    scene: Scene,
+) -> None:
+    _, two = await two_planes(scene)
+    web = scene.start_sidecar(dataplane("web-1", 1, calls="cart"), addresses=(TWO,))
+    dying, leaving = (scene.start_sidecar(dataplane(f"cart-{n}", 1 + n), addresses=(TWO,)) for n in (1, 2))
+    await trio.sleep(3.0)
+    scene.database.handles[1].broken = True
+    await trio.sleep(25.0)
+    dying.scope.cancel()
+    await leaving.client.leave()
+    leaving.scope.cancel()
+    await trio.sleep(4.0)
+    assert scene.status("cart-1", two).presence is Presence.LOST
+    assert web.target.endpoints("cart_8080") == {"cart-1": False}
 
 
 @in_virtual_time
