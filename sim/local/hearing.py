@@ -4,7 +4,7 @@ A look compares counters of a sidecar with its records, so records wait here unt
 Log lines wait for the look, too: those of different processes come in any order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _PUSHED = "configuration.pushed"
 # What follows from a line of the control plane's, and is to come after it.
 _ANSWERS = ("configuration.accepted",)
-_SENDING_S = 0.25
+_SENDING_S = 1.0
 
 
-class _Logged(NamedTuple):
+class Logged(NamedTuple):
     """A log line. `at`: seconds of the runner's clock."""
 
     at: float
@@ -57,7 +57,7 @@ class Hearing:
     def __init__(self, mesh: "LocalMesh") -> None:
         self._mesh = mesh
         self._accounts: dict[str, _Account] = {}
-        self._logged: list[_Logged] = []
+        self._logged: list[Logged] = []
 
     def expect(self, what: Instance | Edge) -> None:
         """Begin to keep what the processes of an instance or edge see."""
@@ -101,7 +101,7 @@ class Hearing:
         for row in report.records:
             tally.append(record_of(row, shift_s=-shift_s))
         for at, kind, level, fields in report.events:
-            self._logged.append(_Logged(at - shift_s, name, kind, level, fields))
+            self._logged.append(Logged(at - shift_s, name, kind, level, fields))
         member = mesh.members.get(name)
         if member is not None:
             member.host.processor.late += report.late - process.late
@@ -140,7 +140,7 @@ class Hearing:
         mesh, asked = self._mesh, trio.current_time()
         await mesh.steering.look()
         for moment, kind, level, fields in mesh.plane.read_log():
-            self._logged.append(_Logged(moment - mesh.epoch, CONTROL_PLANE, kind, level, fields))
+            self._logged.append(Logged(moment - mesh.epoch, CONTROL_PLANE, kind, level, fields))
         self._release(asked)
         mesh.inspection.seen.sort(key=_ended_at)
         return trio.current_time()
@@ -150,7 +150,7 @@ class Hearing:
 
         What follows from it waits when it came after the question: not everybody has told as much.
         """
-        logged, self._logged = sorted(self._logged, key=_order), []
+        logged, self._logged = in_order(self._logged), []
         for one in logged:
             follows = one.kind in _ANSWERS or (one.host == CONTROL_PLANE and one.kind != _PUSHED)
             if follows and one.at > asked:
@@ -165,7 +165,7 @@ class Hearing:
                 self._record(one)
         self._logged = [one for one in self._logged if one.host != host]
 
-    def _record(self, one: _Logged) -> None:
+    def _record(self, one: Logged) -> None:
         self._mesh.world.log.append(one.kind, one.host, one.level, one.fields, at_ns=round(one.at * NS_PER_S))
 
     def views(self) -> tuple[ProxyView, ...]:
@@ -194,6 +194,15 @@ def _ended_at(seen: Seen) -> float:
     return seen.record.ended_at
 
 
-def _order(logged: _Logged) -> float:
-    """Return what sorts lines by what they tell: a push is logged once it is sent, and the proxy may have answered by then."""
-    return logged.at - _SENDING_S if logged.kind == _PUSHED else logged.at
+def in_order(logged: Sequence[Logged]) -> list[Logged]:
+    """Sort lines by what they tell: a push is logged once it is sent, and the proxy may have said before that it took it."""
+    taken_at = {(one.host, one.fields.get("nonce")): one.at for one in logged if one.kind in _ANSWERS}
+
+    def order(one: Logged) -> tuple[float, bool]:
+        if one.kind != _PUSHED:
+            return one.at, True
+        answered_at = taken_at.get((one.fields.get("proxy", ""), one.fields.get("nonce")), one.at)
+        # Nonces begin anew with each connection: an answer of long ago is to another push.
+        return (answered_at if one.at - _SENDING_S < answered_at < one.at else one.at), False
+
+    return sorted(logged, key=order)
