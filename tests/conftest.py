@@ -13,6 +13,8 @@ _ALONE = (
     "tests/end_to_end",
     "tests/notebooks",
     "tests/sim/local",
+    "tests/sim/workload/test_on_real_sockets.py",
+    "tests/sim/workload/test_own_code.py",
     "tests/mesh/cli/test_up_command.py",
     "tests/mesh/cli/test_startup.py",
     "tests/mesh/control/store/test_killed_writers.py",
