@@ -10,7 +10,9 @@ def format_value(value: float, expression: Expression) -> str:
         return format_rounded(value)
     if expression.dimension == RATE:
         return f"{value:.1f}/s"
-    return f"{value:.2%}" if _is_ratio(expression) else f"{value:g}"
+    if _is_ratio(expression):
+        return f"{value:.2%}"
+    return f"{value:.3g}" if value < 1000 else f"{value:g}"
 
 
 def _is_ratio(expression: Expression) -> bool:
