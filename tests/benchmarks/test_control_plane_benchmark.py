@@ -13,7 +13,9 @@ def test_small_mesh_is_measured_and_repeats(capsys: pytest.CaptureFixture[str]) 
     assert everywhere.proxies == tls.proxies == first.proxies + endpoint.rounds
     # Who does not call the service is left alone: fewer than all are pushed to, each once.
     assert 0 < service.pushes == service.proxies < service.rounds * everywhere.proxies
-    assert 0 < endpoint.pushes == endpoint.proxies < endpoint.rounds * everywhere.proxies
+    # Of a newcomer whoever calls it may hear twice: it is coming, and it has its configuration.
+    assert 0 < endpoint.proxies <= endpoint.pushes <= endpoint.proxies + endpoint.rounds
+    assert endpoint.proxies < endpoint.rounds * everywhere.proxies
     assert quantile(endpoint.acked_s, 0.99) < 1.0
     assert first.bytes_a_proxy > 1000
     assert "mutual TLS switched on" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Services that are an operator's own code: actors and ASGI applications, in simulation and on real sockets."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,25 @@ def test_the_same_code_runs_on_real_sockets(path, services):
     assert {visit.status for visit in log.visits} <= {200, 201, 429}
 
 
+def free_address(host):
+    with socket.socket() as chosen:
+        chosen.bind((host, 0))
+        return Address(host, chosen.getsockname()[1])
+
+
+async def listening(address):
+    """Wait until somebody listens: applications are loaded first."""
+    with trio.fail_after(20):
+        while True:
+            try:
+                stream = await trio.open_tcp_stream(address.host, address.port)
+            except OSError:
+                await trio.sleep(0.05)
+            else:
+                await stream.aclose()
+                return
+
+
 async def _serve_and_visit(scenario, services, log, tally):
     logger = structlog.get_logger()
     reactor = EpollReactor(log=logger)
@@ -227,7 +247,7 @@ async def _serve_and_visit(scenario, services, log, tally):
         wall_clock=trio.current_time,
         log=logger,
     )
-    addresses = {name: Address(f"127.78.0.{n}", 18_080) for n, name in enumerate(services, start=1)}
+    addresses = {name: free_address(f"127.78.0.{n}") for n, name in enumerate(services, start=1)}
     workload = next(w for w in scenario.workloads if w.entry_services() == tuple(services))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
@@ -236,7 +256,8 @@ async def _serve_and_visit(scenario, services, log, tally):
                 service=scenario.service(name), instance=name, listen=addresses[name], address_by_service=addresses
             )
             nursery.start_soon(make_service(env, settings, tally).run)
-        await trio.sleep(0.7)
+        for address in addresses.values():
+            await listening(address)
         settings = UsersSettings(workload=workload, zone="here", share=1.0, until_s=1.0, address_by_service=addresses)
         users = Users(env, settings, log)
         nursery.start_soon(users.run)
