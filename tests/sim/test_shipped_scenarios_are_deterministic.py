@@ -12,7 +12,7 @@ from sim.scenario.loader import load_scenario
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "scenarios").rglob("*.yaml") if "type: Scenario" in path.read_text())
-SECONDS = 15.0  # of each after its warm-up; `mesh run --check-determinism` compares whole runs
+SECONDS = 8.0  # of each after its warm-up; `mesh run --check-determinism` compares whole runs
 RUN = """
 import sys
 from tests.sim.test_shipped_scenarios_are_deterministic import hashes_of
